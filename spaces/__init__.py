@@ -1,0 +1,12 @@
+"""What may be tried: recipes, spaces of them, and the objectives that judge them."""
+
+from spaces.errors import InputError
+from spaces.objectives import OBJECTIVES, REFERENCE_LOSS, Objective, parse_objectives, to_losses
+from spaces.observation import Cost, Observation
+from spaces.recipe import Recipe
+from spaces.space import Choice, Parameter, Range, Space, load_space, parse_space, shipped_spaces
+
+__all__ = [
+    "OBJECTIVES", "REFERENCE_LOSS", "Choice", "Cost", "InputError", "Objective", "Observation", "Parameter", "Range",
+    "Recipe", "Space", "load_space", "parse_objectives", "parse_space", "shipped_spaces", "to_losses",
+]

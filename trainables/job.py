@@ -1,0 +1,35 @@
+"""What all trials of one sweep have in common: plain values, so that they travel to any actor."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class PanelConfig(BaseModel):
+    """How every checkpoint is scored: the same pictures for all trials of a sweep."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    plain: int = Field(6, ge=1, description="cells with plain target poses")
+    hard: int = Field(6, ge=1, description="cells with hard target poses")
+    drift: int = Field(4, ge=1, description="cells drawn again from the class prompt, without the token")
+    steps: int = Field(10, ge=1, description="sampler steps of a picture")
+    guidance: float = Field(3.0, ge=1, description="classifier-free guidance")
+    controlnet_scale: float = Field(1.0, ge=0, description="strength of the pose conditioning")
+    seed: int = Field(0, ge=0, description="of the cells' start noise")
+
+
+class Job(BaseModel):
+    """One sweep's trials: which base and subject, scored where and how, and where they keep their files."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    folder: str = Field(description="the sweep's folder; a trial writes to `trials/NAME/step-000100/` below it")
+    cache: str = Field(description="folder for what any sweep may use again: class images, drawn once per base and class")
+    base: str = Field("puppets", description="`puppets`, a diffusers folder, or a hub id")
+    controlnet: str | None = Field(None, description="folder or hub id; empty is the one inside the base's folder")
+    subject: str = Field(description="subject folder")
+    rungs: tuple[int, ...] = Field(description="step counts at which the trial is scored")
+    panel: PanelConfig = PanelConfig()
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    device: str = Field("auto", description="`auto`, or what torch calls it, such as `cpu` or `cuda`")
