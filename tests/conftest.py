@@ -1,0 +1,19 @@
+"""Folders that many tests read; none may write to them."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import make_tiny_base, make_tiny_subject
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a base with random weights."""
+    return make_tiny_base(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="session")
+def tiny_subject(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a subject with three pictures and four poses."""
+    return make_tiny_subject(tmp_path_factory.mktemp("subject"))
