@@ -7,6 +7,20 @@ from spaces.recipe import Recipe
 from spaces.space import Choice, Parameter, Range, Space, load_space, parse_space, shipped_spaces
 
 __all__ = [
-    "OBJECTIVES", "REFERENCE_LOSS", "Choice", "Cost", "InputError", "Objective", "Observation", "Parameter", "Range",
-    "Recipe", "Space", "load_space", "parse_objectives", "parse_space", "shipped_spaces", "to_losses",
+    "OBJECTIVES",
+    "REFERENCE_LOSS",
+    "Choice",
+    "Cost",
+    "InputError",
+    "Objective",
+    "Observation",
+    "Parameter",
+    "Range",
+    "Recipe",
+    "Space",
+    "load_space",
+    "parse_objectives",
+    "parse_space",
+    "shipped_spaces",
+    "to_losses",
 ]

@@ -102,7 +102,9 @@ def load_space(name_or_path: str) -> Space:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         shipped = ", ".join(shipped_spaces())
-        raise InputError(name_or_path, f"no such space ({reason(error)}); shipped are {shipped}, or give a YAML file") from None
+        raise InputError(
+            name_or_path, f"no such space ({reason(error)}); shipped are {shipped}, or give a YAML file"
+        ) from None
     return parse_space(text, path.stem, path)
 
 
@@ -130,7 +132,9 @@ class _Parser:
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             self.lines: dict[tuple[str, ...], int] = {}
-            raise InputError(self._at(mark.line + 1 if mark else 1), f"is not YAML: {getattr(error, 'problem', error)}") from None
+            raise InputError(
+                self._at(mark.line + 1 if mark else 1), f"is not YAML: {getattr(error, 'problem', error)}"
+            ) from None
         self.lines = dict(_key_lines(root))
         if not isinstance(self.document, dict):
             raise InputError(where, f"should be a mapping with {', '.join(self.KEYS)}")
@@ -146,7 +150,9 @@ class _Parser:
         fixed, parameters = [], []
         for field, given in recipe.items():
             if field not in Recipe.model_fields:
-                raise self._error(("recipe", field), f"no such recipe field; fields are {', '.join(Recipe.model_fields)}")
+                raise self._error(
+                    ("recipe", field), f"no such recipe field; fields are {', '.join(Recipe.model_fields)}"
+                )
             parameter = self._parameter(field, given)
             if parameter is None:
                 fixed.append((field, given))
@@ -229,12 +235,16 @@ class _Parser:
             Recipe.parse({**context, name: value}, where="")
         except InputError as error:
             hint = " (YAML reads 1e-4 as text, write 1.0e-4)" if isinstance(value, str) and _is_number(value) else ""
-            raise self._error(("recipe", name), str(error).removeprefix(": ").removeprefix(f"{name}: ") + hint) from None
+            raise self._error(
+                ("recipe", name), str(error).removeprefix(": ").removeprefix(f"{name}: ") + hint
+            ) from None
 
     def _rungs(self, given: Any) -> tuple[int, ...]:
         whole = isinstance(given, list) and all(isinstance(r, int) and not isinstance(r, bool) and r > 0 for r in given)
         if not whole or not given or sorted(set(given)) != given:
-            raise self._error(("rungs",), f"{given!r} should be a list of increasing step counts, such as [100, 200, 400]")
+            raise self._error(
+                ("rungs",), f"{given!r} should be a list of increasing step counts, such as [100, 200, 400]"
+            )
         return tuple(given)
 
     def _eta(self, given: Any) -> float:

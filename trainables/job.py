@@ -25,7 +25,9 @@ class Job(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     folder: str = Field(description="the sweep's folder; a trial writes to `trials/NAME/step-000100/` below it")
-    cache: str = Field(description="folder for what any sweep may use again: class images, drawn once per base and class")
+    cache: str = Field(
+        description="folder for what any sweep may use again: class images, drawn once per base and class"
+    )
     base: str = Field("puppets", description="`puppets`, a diffusers folder, or a hub id")
     controlnet: str | None = Field(None, description="folder or hub id; empty is the one inside the base's folder")
     subject: str = Field(description="subject folder")

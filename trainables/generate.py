@@ -1,0 +1,41 @@
+"""Draws pictures of given prompts in given poses from given noise."""
+
+import numpy as np
+import torch
+from PIL import Image
+
+from trainables.base import Base
+
+
+def start_noise(base: Base, seeds: list[int]) -> torch.Tensor:
+    """One standard normal latent for each seed (n x c x h x w), the same on every device and in every batch."""
+    size, channels = base.unet.config.sample_size, base.unet.config.in_channels
+    draw = lambda seed: torch.randn(channels, size, size, generator=torch.Generator().manual_seed(seed))  # noqa: E731
+    return torch.stack([draw(seed) for seed in seeds])
+
+
+@torch.no_grad()
+def draw_pictures(
+    base: Base, prompts: list[str], skeletons: list[Image.Image], noise: torch.Tensor, steps: int, guidance: float,
+    controlnet_scale: float, batch: int = 16,
+) -> np.ndarray:  # fmt: skip
+    """n x h x w x 3 uint8, with whatever adapters the base wears.
+
+    `steps` of DPM-Solver++ (Lu et al. 2022), the ControlNet in the loop. prompts, skeletons and noise are n each.
+    """
+    pipeline = base.pipeline()
+    conditions = torch.stack([torch.from_numpy(np.asarray(s)).permute(2, 0, 1).float() / 255 for s in skeletons])
+    pictures = []
+    for start in range(0, len(prompts), batch):
+        part = slice(start, start + batch)
+        drawn = pipeline(
+            prompt=prompts[part],
+            image=conditions[part].to(base.device, base.dtype),
+            latents=noise[part].to(base.device, base.dtype),
+            num_inference_steps=steps,
+            guidance_scale=guidance,
+            controlnet_conditioning_scale=controlnet_scale,
+            output_type="pt",
+        ).images
+        pictures.append((drawn.float().cpu() * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy())
+    return np.concatenate(pictures)

@@ -1,0 +1,197 @@
+"""The panel: the fixed prompts x target poses x noise seeds that every checkpoint is scored on."""
+
+import json
+import math
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from PIL import Image
+
+from spaces import InputError
+from trainables.base import Base
+from trainables.generate import draw_pictures, start_noise
+from trainables.job import PanelConfig
+from trainables.judges import Judges, pck
+from trainables.skeleton import PUPPET_13, region, render, skeleton_named
+from trainables.subject import Pose, Subject
+
+DETECTED = 0.3
+"""Confidence from which a joint counts as found; a joint that is not found is a miss."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One picture of the panel."""
+
+    prompt: str
+    """With the token."""
+    class_prompt: str
+    """The same without it."""
+    pose: Pose
+    seed: int
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a checkpoint reached on the panel."""
+
+    scores: dict[str, float]
+    """identity, pose, pose_plain, pose_hard, detection_rate, drift: means over the cells that they apply to."""
+    cells: dict[str, list[float]]
+    """Values by cell, in the panel's order; NaN where a score does not apply to a cell."""
+    pictures: np.ndarray
+    """n x h x w x 3 uint8, one a cell."""
+
+
+class Panel:
+    """Scores whatever adapters the base wears; the same cells for every trial, so that differences are paired."""
+
+    def __init__(self, base: Base, subject: Subject, judges: Judges, config: PanelConfig, folder: Path) -> None:
+        """`folder` keeps what the untuned base draws and scores, made once for all trials of a sweep."""
+        self.base, self.judges, self.config, self.folder = base, judges, config, folder
+        self.skeleton = skeleton_named(subject.skeleton or PUPPET_13.name, subject.folder / "subject.yaml")
+        self.cells = panel_cells(subject, config)
+        self.skeletons = [self._condition(cell.pose) for cell in self.cells]
+        self.noise = start_noise(base, [cell.seed for cell in self.cells])
+        self.targets = np.stack([_scaled(cell.pose, base.size) for cell in self.cells])
+        self.of_subject = self._embed_subject(subject)
+        self.drift_cells = _spread(len(self.cells), config.drift)
+
+    def reference(self) -> Scored:
+        """The untuned base's own scores (drift 0), from the folder if any trial was here before. Wear no adapters."""
+        path = self.folder / "base.json"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / "base.lock"):
+            if not path.exists():
+                self._write_reference(path)
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return Scored(values["scores"], values["cells"], _read_pictures(self.folder / "base.npy"))
+
+    def score(self) -> Scored:
+        """Draws every cell, and some again without the token; judges all of it."""
+        of_class = self._draw_class()
+        before = _read_pictures(self.folder / "class.npy")
+        return self._judge(self._draw_subject(), self._distance(before, of_class))
+
+    def _write_reference(self, path: Path) -> None:
+        of_class = self._draw_class()
+        scored = self._judge(self._draw_subject(), np.zeros(len(of_class)))
+        np.save(self.folder / "class.npy", of_class, allow_pickle=False)
+        np.save(self.folder / "base.npy", scored.pictures, allow_pickle=False)
+        grid(scored.pictures, self.skeletons).save(self.folder / "base.png")
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps({"scores": scored.scores, "cells": scored.cells}), encoding="utf-8")
+        partial.replace(path)
+
+    def _draw_subject(self) -> np.ndarray:
+        return self._draw([cell.prompt for cell in self.cells], list(range(len(self.cells))))
+
+    def _draw_class(self) -> np.ndarray:
+        return self._draw([self.cells[i].class_prompt for i in self.drift_cells], self.drift_cells)
+
+    def _draw(self, prompts: list[str], cells: list[int]) -> np.ndarray:
+        skeletons = [self.skeletons[i] for i in cells]
+        c = self.config
+        return draw_pictures(self.base, prompts, skeletons, self.noise[cells], c.steps, c.guidance, c.controlnet_scale)
+
+    def _judge(self, pictures: np.ndarray, drift: np.ndarray) -> Scored:
+        found = self.judges.keypoints.detect(pictures)
+        detected = found[..., 2] >= DETECTED
+        placed = np.where(detected[..., None], found, math.inf)  # a joint that is not found is nowhere
+        pose = pck(placed[..., :2], self.targets, self.base.size)
+        identity = self._embed(pictures, self._regions(found, detected)) @ self.of_subject.T
+        hard = np.array([cell.pose.grade == "hard" for cell in self.cells])
+        drifted = np.full(len(self.cells), math.nan)
+        drifted[self.drift_cells] = drift
+        cells = {
+            "identity": identity.mean(axis=1),
+            "pose": pose,
+            "pose_plain": np.where(hard, math.nan, pose),
+            "pose_hard": np.where(hard, pose, math.nan),
+            "detection_rate": detected.mean(axis=1),
+            "drift": drifted,
+        }
+        means = {name: float(np.nanmean(values)) for name, values in cells.items()}
+        return Scored(means, {name: [float(v) for v in values] for name, values in cells.items()}, pictures)
+
+    def _regions(self, found: np.ndarray, detected: np.ndarray) -> np.ndarray:
+        """Where the figure is: around the joints that were found, around the target's where hardly any were."""
+        regions = []
+        for keypoints, seen, target in zip(found, detected, self.targets, strict=True):
+            own = np.column_stack([keypoints[:, :2], seen])
+            regions.append(region(own if seen.mean() >= 0.5 else target, self.base.size, self.skeleton))
+        return np.stack(regions)
+
+    def _distance(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        """1 - cosine between what base and fine-tune draw from one class prompt, pose and noise; 0 is no drift."""
+        regions = np.stack([region(self.targets[i], self.base.size, self.skeleton) for i in self.drift_cells])
+        return 1 - (self._embed(before, regions) * self._embed(after, regions)).sum(axis=1)
+
+    def _embed(self, pictures: np.ndarray, regions: np.ndarray) -> np.ndarray:
+        return self.judges.identity.embed(pictures, regions).numpy()
+
+    def _embed_subject(self, subject: Subject) -> np.ndarray:
+        """m x d, one for each of the subject's pictures."""
+        fitted = [picture.fitted(self.base.size) for picture in subject.pictures]
+        regions = []
+        for picture in fitted:
+            if picture.keypoints is not None:
+                regions.append(region(picture.keypoints, self.base.size, self.skeleton))
+            elif picture.mask is not None:
+                regions.append(picture.mask)
+            else:
+                raise InputError(
+                    picture.path, "has neither keypoints nor a mask: identity is judged on the subject alone"
+                )
+        return self._embed(np.stack([p.pixels for p in fitted]), np.stack(regions))
+
+    def _condition(self, pose: Pose) -> Image.Image:
+        return render(pose.keypoints, self.base.size, self.skeleton, source_size=pose.size)
+
+
+def panel_cells(subject: Subject, config: PanelConfig) -> list[Cell]:
+    """Plain cells, then hard ones: the subject's target poses, its prompts in turn, seeds of their own."""
+    poses: list[Pose] = []
+    for grade, count in (("plain", config.plain), ("hard", config.hard)):
+        of_grade = [pose for pose in subject.poses if pose.grade == grade]
+        if len(of_grade) < count:
+            where = subject.folder / "poses.jsonl"
+            raise InputError(where, f"has {len(of_grade)} {grade} poses; the panel asks for {count}")
+        poses += of_grade[:count]
+    prompts = cycle(subject.prompts)
+    cells = []
+    for number, pose in enumerate(poses):
+        prompt = next(prompts)
+        seed = config.seed * 100_003 + number
+        cells.append(Cell(subject.named(prompt, token=True), subject.named(prompt, token=False), pose, seed))
+    return cells
+
+
+def grid(pictures: np.ndarray, skeletons: list[Image.Image], columns: int = 6) -> Image.Image:
+    """Pictures in rows of `columns`, each row above the poses that it should show."""
+    rows = []
+    blank = np.zeros_like(pictures[0])
+    for start in range(0, len(pictures), columns):
+        drawn = list(pictures[start : start + columns])
+        wanted = [np.asarray(s) for s in skeletons[start : start + columns]]
+        fill = [blank] * (columns - len(drawn))
+        rows += [np.hstack(drawn + fill), np.hstack(wanted + fill)]
+    sheet = Image.fromarray(np.vstack(rows))
+    enlarge = max(1, round(960 / sheet.width))
+    return sheet.resize((sheet.width * enlarge, sheet.height * enlarge), Image.Resampling.NEAREST)
+
+
+def _scaled(pose: Pose, size: int) -> np.ndarray:
+    return pose.keypoints * (size / pose.size, size / pose.size, 1)
+
+
+def _spread(count: int, wanted: int) -> list[int]:
+    """`wanted` of `count` indices, evenly spread, so that both grades are among them."""
+    return sorted({int(i) for i in np.linspace(0, count - 1, min(wanted, count)).round()})
+
+
+def _read_pictures(path: Path) -> np.ndarray:
+    return np.load(path, allow_pickle=False)

@@ -1,0 +1,82 @@
+"""Trains the embedded base and its judges from nothing: `python -m trainables.puppets.train`.
+
+Interrupted, it goes on where it was. The work folder keeps drawn pictures and unfinished trainings; the result is a
+diffusers folder with the judges beside it, fp16 safetensors, and the measured card.
+"""
+
+import shutil
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from diffusers import StableDiffusionControlNetPipeline
+
+from trainables.puppets import models
+from trainables.puppets.autoencoder import train_autoencoder
+from trainables.puppets.card import measure, write_card
+from trainables.puppets.dataset import TRAIN_SEED, make_dataset
+from trainables.puppets.denoiser import train_controlnet, train_denoiser, words_of
+from trainables.puppets.judging import train_identity, train_keypoints
+from trainables.puppets.subjects import write_subjects
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long each model trains, in optimizer steps, and on how many pictures."""
+
+    pictures: int = 16_000
+    vae: int = 1500
+    denoiser: int = 3000
+    controlnet: int = 1500
+    identity: int = 1000
+    keypoints: int = 2400
+
+    def scaled(self, factor: float) -> "Plan":
+        """The same with `factor` times the steps and pictures, at least one each."""
+        return replace(self, **{f.name: max(1, round(getattr(self, f.name) * factor)) for f in fields(self)})
+
+
+def train(plan: Plan, work: Path, out: Path, seed: int, device: str) -> None:
+    """Trains whatever `work` has not finished, and writes the base to `out`."""
+    data = make_dataset(plan.pictures, TRAIN_SEED, work)
+    vae = train_autoencoder(data, plan.vae, work, seed, device)
+    keypoints = train_keypoints(data, work, plan.keypoints, seed, device)
+    identity = train_identity(work, plan.identity, seed, device, characters=max(100, plan.pictures // 4))
+    tokens = models.tokenizer(words_of(data), work / "tokenizer")
+    unet, text = train_denoiser(data, vae, tokens, plan.denoiser, work, seed, device)
+    control = train_controlnet(data, vae, tokens, unet, text, plan.controlnet, work, seed, device)
+    pipeline = StableDiffusionControlNetPipeline(
+        vae=vae, text_encoder=text, tokenizer=tokens, unet=unet, controlnet=control, scheduler=models.noise_schedule(),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    pipeline.to(torch.float16).save_pretrained(partial, safe_serialization=True)
+    identity.half().save_pretrained(partial / "judges" / "identity")
+    keypoints.half().save_pretrained(partial / "judges" / "keypoints")
+    shutil.rmtree(out, ignore_errors=True)
+    partial.replace(out)
+
+
+def main(
+    work: Annotated[Path, typer.Option(help="keeps drawn pictures and unfinished trainings")] = Path("scratch/puppets"),
+    out: Annotated[Path, typer.Option(help="the base's folder")] = HERE / "base",
+    card: Annotated[Path, typer.Option(help="the measured figures")] = HERE / "CARD.md",
+    seed: Annotated[int, typer.Option(help="of everything that is drawn at random")] = 0,
+    device: Annotated[str, typer.Option(help="`cpu`, `cuda`, or `auto`")] = "auto",
+    scale: Annotated[float, typer.Option(help="steps and pictures as a multiple of the shipped plan's")] = 1.0,
+) -> None:
+    """Trains the puppets' base and judges, draws the shipped subjects, and measures it all."""
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    plan = Plan().scaled(scale)
+    train(plan, work, out, seed, device)
+    write_subjects(HERE / "subjects")
+    write_card(card, measure(out, work, device), plan, seed)
+
+
+if __name__ == "__main__":
+    typer.run(main)

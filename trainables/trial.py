@@ -1,0 +1,151 @@
+"""A trial as Ray Tune runs it: one step of Tune is one rung, and the actor keeps the base for the trials to come."""
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+from ray.tune import Trainable
+
+from spaces import Cost, Observation, Recipe
+from trainables.base import Base
+from trainables.export import save_adapter
+from trainables.finetune import FineTune
+from trainables.job import Job
+from trainables.judges import load_judges
+from trainables.panel import Panel, Scored, grid
+from trainables.prior import class_prior
+from trainables.subject import Subject
+
+
+class Studio:
+    """What an actor reads once: base, subject and panel. Only adapters come and go, on the base."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.base = Base.load(job.base, job.controlnet, job.device, job.precision)
+        self.subject = Subject.load(job.subject)
+        judges = load_judges(self.base.folder, str(self.base.device))
+        self.panel = Panel(self.base, self.subject, judges, job.panel, Path(job.folder) / "panel")
+        self.panel.reference()
+
+
+class Trial(Trainable):
+    """Trains to the next rung, scores, writes the checkpoint, reports.
+
+    Whatever is on disk already is read instead of done again, so a trial that is started anew, by a retry or a resumed
+    sweep, goes on where it was. It never raises: what goes wrong is reported as its failure, and the actor lives on.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self._studio: Studio | None = None
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._end()
+        self._begin(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        try:
+            return self._next_rung()
+        except Exception as error:
+            self._end()
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            steps = self._job.rungs[self._rung - 1] if self._rung else 0
+            return {"trial": self._name, "steps": steps, "failure": reason, "done": True}
+
+    def cleanup(self) -> None:
+        self._end()
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        self._job = Job.model_validate(config["job"])
+        self._name, self._seed = config["trial"], config["seed"]
+        self._recipe = Recipe.parse(config["recipe"])
+        self._folder = Path(self._job.folder) / "trials" / self._name
+        self._rung = 0
+        self._finetune: FineTune | None = None
+
+    def _end(self) -> None:
+        """Takes the adapters off the base."""
+        if self._finetune is not None:
+            self._finetune.remove()
+            self._finetune = None
+
+    def _next_rung(self) -> dict[str, Any]:
+        steps = self._job.rungs[self._rung]
+        folder = self._folder / f"step-{steps:06d}"
+        observation = read_observation(folder) or self._make(steps, folder)
+        self._rung += 1
+        done = self._rung == len(self._job.rungs)
+        if done:
+            self._end()
+        values = observation.to_json()
+        return {
+            "trial": self._name,
+            "steps": steps,
+            **{key: values[key] for key in ("scores", "cells", "cost")},
+            "folder": str(folder),
+            "failure": None,
+            "done": done,
+        }
+
+    def _make(self, steps: int, folder: Path) -> Observation:
+        started = time.perf_counter()
+        finetune, panel = self._wake(), self._studio.panel
+        loaded = time.perf_counter()
+        if finetune.steps < steps:
+            finetune.advance(steps - finetune.steps)
+            folder.mkdir(parents=True, exist_ok=True)
+            save_adapter(finetune, folder / "adapter")
+            finetune.save_state(folder / "state.safetensors")
+        trained = time.perf_counter()
+        scored = panel.score()
+        cost = Cost(train=trained - loaded, score=time.perf_counter() - trained, load=loaded - started)
+        check_finite(scored)
+        observation = Observation(self._name, self._recipe, self._seed, steps, scored.scores, scored.cells, cost)
+        grid(scored.pictures, panel.skeletons).save(folder / "grid.png")
+        write_observation(folder, observation)
+        for older in self._states():
+            if older.parent != folder:
+                older.unlink()
+        return observation
+
+    def _wake(self) -> FineTune:
+        """The fine-tune as it was at the newest checkpoint, or new."""
+        if self._finetune is None:
+            if self._studio is None or self._studio.job != self._job:
+                self._studio = Studio(self._job)
+            studio, recipe = self._studio, self._recipe
+            prior = None
+            if recipe.prior_images:
+                prior = class_prior(studio.base, studio.subject, recipe.prior_images, self._job.cache)
+            self._finetune = FineTune(studio.base, studio.subject, recipe, self._seed, prior)
+            states = self._states()
+            if states:
+                self._finetune.load_state(states[-1])
+        return self._finetune
+
+    def _states(self) -> list[Path]:
+        return sorted(self._folder.glob("step-*/state.safetensors"))
+
+
+def check_finite(scored: Scored) -> None:
+    """ArithmeticError when a mean score is not a number: such a checkpoint cannot be ranked."""
+    bad = [name for name, value in scored.scores.items() if not math.isfinite(value)]
+    if bad:
+        raise ArithmeticError(f"not finite: {', '.join(bad)}")
+
+
+def read_observation(folder: Path) -> Observation | None:
+    """The observation of a complete checkpoint."""
+    path = folder / "observation.json"
+    return Observation.from_json(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+
+
+def write_observation(folder: Path, observation: Observation) -> None:
+    """Last of a checkpoint's files, and whole or not at all: its presence says that the checkpoint is complete."""
+    partial = folder / "observation.partial"
+    partial.write_text(json.dumps(observation.to_json()), encoding="utf-8")
+    partial.replace(folder / "observation.json")
