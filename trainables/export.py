@@ -16,7 +16,7 @@ WEIGHTS, CONFIG = "pytorch_lora_weights.safetensors", "adapter_config.json"
 
 
 def save_adapter(tune: FineTune, folder: str | Path) -> None:
-    """Writes the LoRA as `load_lora_weights(folder)` of any Stable Diffusion pipeline reads it, and what it was made from.
+    """Writes the LoRA as `load_lora_weights(folder)` of any pipeline reads it, and what it was made from.
 
     PEFT's configuration goes along as metadata: a loader without it takes alpha for rank and so gets the scale wrong.
     """
