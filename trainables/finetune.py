@@ -106,9 +106,9 @@ class FineTune:
         return total / max(steps, 1)
 
     def remove(self) -> None:
-        """Takes the adapters off the base, which is then as it was before. This fine-tune is over."""
-        for adapter in self.adapters.values():
-            adapter.remove()
+        """Takes the adapters off the base, which is then as it was before; this fine-tune is over."""
+        while self.adapters:
+            self.adapters.popitem()[1].remove()
 
     # What a step does, in its order.
 
