@@ -4,7 +4,7 @@ from spaces.errors import InputError
 from spaces.objectives import OBJECTIVES, REFERENCE_LOSS, Objective, parse_objectives, to_losses
 from spaces.observation import Cost, Observation
 from spaces.recipe import Recipe
-from spaces.space import Choice, Parameter, Range, Space, load_space, parse_space, shipped_spaces
+from spaces.space import Choice, Parameter, Range, Space, load_space, parse_space, shipped_spaces, space_file
 
 __all__ = [
     "OBJECTIVES",

@@ -93,11 +93,15 @@ def shipped_spaces() -> list[str]:
     return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
 
 
+def space_file(name_or_path: str) -> Path:
+    """The file of a shipped space, or the path as it is."""
+    shipped = SHIPPED / f"{name_or_path}.yaml"
+    return shipped if not Path(name_or_path).suffix and shipped.is_file() else Path(name_or_path)
+
+
 def load_space(name_or_path: str) -> Space:
     """A shipped space by name, or any by file. InputError names the file, the line and what would be right."""
-    path = Path(name_or_path)
-    if not path.suffix and (SHIPPED / f"{name_or_path}.yaml").is_file():
-        path = SHIPPED / f"{name_or_path}.yaml"
+    path = space_file(name_or_path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
