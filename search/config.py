@@ -1,0 +1,119 @@
+"""What a person asked of a sweep: all that is needed to run it, and to resume it."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from search.rungs import SchedulerKind
+from spaces import InputError, Space, parse_space
+from trainables.job import Job
+
+SamplerKind = Literal["tpe", "nsga2", "random"]
+FILE = "sweep.json"
+"""Its presence makes a folder a sweep."""
+
+
+class SweepConfig(BaseModel):
+    """One sweep. Kept as `sweep.json` in the sweep's folder, with the space's text, which may change afterwards."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(description="the sweep's name, its folder's too")
+    space_name: str
+    space_text: str = Field(description="the space's YAML")
+    job: Job
+    trials: int = Field(24, ge=1, description="how many recipes are tried")
+    sampler: SamplerKind = "tpe"
+    scheduler: SchedulerKind = "asha-pareto"
+    seed: int = Field(0, ge=0, description="of the proposals and of the trials' own seeds")
+    workers: int | None = Field(None, ge=1, description="trials at a time; empty is as many as fit")
+    cpus_per_trial: float = Field(1, gt=0)
+    gpus_per_trial: float = Field(0, ge=0, description="0.5 puts two trials on one GPU")
+    max_failures: int = Field(2, ge=0, description="how often a trial whose process died is started again")
+    tracking_uri: str = Field(description="MLflow's, absolute")
+    artifacts: str = Field(description="folder for MLflow's artifacts, where it has no server")
+    address: str | None = Field(None, description="of a Ray cluster that is up; empty starts Ray here")
+
+    @classmethod
+    def make(cls, **values: Any) -> "SweepConfig":
+        """The config of these values; the first mistake is an InputError that names field and value."""
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise InputError("sweep", first_complaint(error)) from None
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.job.folder)
+
+    @property
+    def space(self) -> Space:
+        return parse_space(self.space_text, self.space_name, f"space {self.space_name}")
+
+    def save(self) -> None:
+        """Makes the sweep's folder. InputError when the name is taken or the place cannot be written."""
+        try:
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir()
+            (self.folder / FILE).write_text(self.model_dump_json(indent=2), encoding="utf-8")
+        except FileExistsError:
+            raise name_taken(self.folder) from None
+        except OSError as error:
+            raise InputError("--home", f"{self.folder.parent} cannot be written ({error.strerror})") from None
+
+
+def load(home: Path, name: str) -> SweepConfig:
+    """The config of a sweep by name. InputError lists the sweeps that are there."""
+    path = home / name / FILE
+    try:
+        return SweepConfig.model_validate_json(path.read_text(encoding="utf-8"))
+    except OSError:
+        known = ", ".join(sweeps(home)) or "none"
+        raise InputError(name, f"is not a sweep under {home}; there are: {known}") from None
+    except ValidationError as error:
+        raise InputError(path, f"is not a sweep's config: {first_complaint(error)}") from None
+
+
+def sweeps(home: Path) -> list[str]:
+    """Names of the sweeps under a home, oldest first."""
+    return [
+        path.parent.name for path in sorted(home.glob(f"*/{FILE}"), key=lambda path: path.stat().st_mtime)
+    ]
+
+
+def check_new(home: Path, name: str) -> Path:
+    """The folder that a new sweep is to have. InputError when it cannot be made; nothing is left behind."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise InputError("--name", f"{name!r} should be letters, digits, dots, dashes and underscores")
+    folder = home / name
+    if folder.exists():
+        raise name_taken(folder)
+    nearest = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError("--home", f"{home} cannot be written; give a folder that can, or set POSEFRONT_HOME")
+    return folder
+
+
+def free_name(home: Path, stem: str) -> str:
+    """`stem-1`, or the first number that is not taken."""
+    number = 1
+    while (home / f"{stem}-{number}").exists():
+        number += 1
+    return f"{stem}-{number}"
+
+
+def name_taken(folder: Path) -> InputError:
+    resume = f"`posefront resume {folder.name}` goes on with it"
+    return InputError(
+        "--name", f"{folder.name!r} exists in {folder.parent}; {resume}, or choose another name"
+    )
+
+
+def first_complaint(error: ValidationError) -> str:
+    """pydantic's first complaint: field, value, what would be right."""
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    return f"{field}: {first['input']!r}, {first['msg'][0].lower()}{first['msg'][1:]}"

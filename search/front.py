@@ -1,0 +1,30 @@
+"""The front of a sweep's observations."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from analysis.pareto import hypervolume, knee, non_dominated
+from spaces import REFERENCE_LOSS, Objective, Observation, to_losses
+
+
+def front_of(observations: Sequence[Observation], objectives: Sequence[Objective]) -> list[Observation]:
+    """The observations that none dominates, best first in the first objective."""
+    losses = _losses(observations, objectives)
+    front = [int(i) for i in np.flatnonzero(non_dominated(losses))]
+    return [observations[i] for i in sorted(front, key=lambda i: (*losses[i], observations[i].trial))]
+
+
+def knee_of(observations: Sequence[Observation], objectives: Sequence[Objective]) -> Observation | None:
+    """The observation to take when nothing else is known: the front's knee."""
+    at = knee(_losses(observations, objectives))
+    return None if at is None else observations[at]
+
+
+def hypervolume_of(observations: Sequence[Observation], objectives: Sequence[Objective]) -> float:
+    """What the observations dominate: 0 is nothing, 1 all from the nadir to the ideal."""
+    return hypervolume(_losses(observations, objectives), np.full(len(objectives), REFERENCE_LOSS))
+
+
+def _losses(observations: Sequence[Observation], objectives: Sequence[Objective]) -> np.ndarray:
+    return to_losses(objectives, [o.scores for o in observations])

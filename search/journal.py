@@ -1,0 +1,297 @@
+"""The journal: what happened in a sweep, one JSON line each, and the ledger that it adds up to."""
+
+import json
+import math
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import filelock
+
+from search.rungs import Continue, Decision, Stop
+from spaces import InputError, Observation, Recipe
+
+FILE, LOCK = "journal.jsonl", "journal.lock"
+Status = Literal["finished", "stopped", "failed"]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A driver took the sweep up, at its start or after an interruption."""
+
+    time: float
+    """Seconds since the epoch, as in all events."""
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """A new trial."""
+
+    time: float
+    trial: str
+    recipe: Recipe
+    values: dict[str, Any]
+    """The point of the space behind the recipe."""
+    seed: int
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A scored checkpoint, and what was decided about its trial."""
+
+    time: float
+    observation: Observation
+    decision: Decision
+    folder: str
+    """The checkpoint's folder."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A trial is over."""
+
+    time: float
+    trial: str
+    status: Status
+    reason: str
+    """Why, in one line."""
+    steps: int
+    """The last rung that it was scored at, 0 if none."""
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """The sweep has a run in MLflow."""
+
+    time: float
+    parent_run_id: str
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Where the seconds of one run of the driver went."""
+
+    wall: float
+    """From the command to the end of all it does, with Ray's start and the last plots."""
+    start: float
+    """Until Ray could take trials."""
+    drain: float
+    """From the last trial's end until all was recorded."""
+    busy: float
+    """What the rungs that were scored in this run took, summed up."""
+    workers: int
+    """How many trials could run at a time."""
+
+    @property
+    def overhead(self) -> float:
+        """The share of the workers' time in which no trial was trained, scored or loaded."""
+        return 1 - self.busy / (self.workers * self.wall)
+
+
+@dataclass(frozen=True)
+class Closed:
+    """The driver went away in order."""
+
+    time: float
+    status: Literal["finished", "interrupted"]
+    timing: Timing
+
+
+Event = Opened | Proposed | Observed | Ended | Tracked | Closed
+
+
+@dataclass
+class Ledger:
+    """The sum of the events."""
+
+    proposals: dict[str, Proposed] = field(default_factory=dict)
+    observed: dict[tuple[str, int], Observed] = field(default_factory=dict)
+    """By trial and steps: each checkpoint once."""
+    endings: dict[str, Ended] = field(default_factory=dict)
+    parent_run_id: str | None = None
+    closed: Closed | None = None
+    """The last event, if the driver ended in order."""
+    seconds: float = 0.0
+    """From the sweep's start to the last event, the time without a driver left out."""
+    _last: float | None = None
+
+    @property
+    def table(self) -> list[Observation]:
+        """All observations, in the order of their arrival."""
+        return [event.observation for event in self.observed.values()]
+
+    @property
+    def unfinished(self) -> list[Proposed]:
+        """Trials that have not ended, oldest first."""
+        return [event for trial, event in self.proposals.items() if trial not in self.endings]
+
+    def reached(self, trial: str) -> int:
+        """The last rung that a trial was scored at, 0 if none."""
+        return max((steps for name, steps in self.observed if name == trial), default=0)
+
+    def add(self, event: Event) -> None:
+        """Takes the event in. ValueError when it contradicts what happened before."""
+        self.closed = None
+        match event:
+            case Opened():
+                self._last = event.time
+            case Proposed(trial=trial):
+                self._once(self.proposals, trial, event)
+            case Observed(observation=observation):
+                self._known(observation.trial)
+                self._once(self.observed, (observation.trial, observation.steps), event)
+            case Ended(trial=trial):
+                self._known(trial)
+                self._once(self.endings, trial, event)
+            case Tracked(parent_run_id=run):
+                self.parent_run_id = run
+            case Closed():
+                self.closed = event
+        self.seconds += max(0.0, event.time - (event.time if self._last is None else self._last))
+        self._last = event.time
+
+    def _once(self, where: dict[Any, Any], key: Any, event: Event) -> None:
+        if key in where:
+            raise ValueError(f"{type(event).__name__} {key} is there twice")
+        where[key] = event
+
+    def _known(self, trial: str) -> None:
+        if trial not in self.proposals:
+            raise ValueError(f"trial {trial} was never proposed")
+
+
+class Journal:
+    """The one writer of a sweep's journal. Every event is on the disk when `append` returns."""
+
+    def __init__(self, folder: Path) -> None:
+        """Opens or begins the journal; a last line that a crash cut short is dropped from the file.
+
+        Raises InputError when another process writes it.
+        """
+        self.path = folder / FILE
+        self._lock = filelock.FileLock(folder / LOCK)
+        try:
+            self._lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise InputError(
+                folder, "the sweep is running in another process; wait for it, or stop it"
+            ) from None
+        self.ledger = read(folder)
+        self._writing = threading.Lock()
+        self._file = self.path.open("a+b")
+        self._file.truncate(_whole(self.path.read_bytes()))
+
+    def append(self, event: Event) -> None:
+        """Any thread may call this; the ledger takes the event in first, so that a wrong one is never written."""
+        with self._writing:
+            self.ledger.add(event)
+            self._file.write(_line(event))
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
+        self._lock.release()
+
+
+def read(folder: Path) -> Ledger:
+    """The ledger of a sweep, running or not. InputError names the line that makes no sense."""
+    ledger = Ledger()
+    for number, event in enumerate(events(folder), start=1):
+        try:
+            ledger.add(event)
+        except ValueError as error:
+            raise InputError(f"{folder / FILE}, line {number}", str(error)) from None
+    return ledger
+
+
+def events(folder: Path) -> list[Event]:
+    """What happened, in order. A last line that was cut short is left out."""
+    path = folder / FILE
+    data = path.read_bytes() if path.exists() else b""
+    found: list[Event] = []
+    for number, line in enumerate(data[: _whole(data)].splitlines(), start=1):
+        try:
+            found.append(_event(json.loads(line)))
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}, line {number}", f"is not an event of a sweep: {error}") from None
+    return found
+
+
+def is_running(folder: Path) -> bool:
+    """Whether a process holds the sweep's journal."""
+    lock = filelock.FileLock(folder / LOCK)
+    try:
+        with lock.acquire(timeout=0):
+            return False
+    except filelock.Timeout:
+        return True
+
+
+def _whole(data: bytes) -> int:
+    """The length of all lines that were written to their end."""
+    return data.rfind(b"\n") + 1
+
+
+def _line(event: Event) -> bytes:
+    body = dict(_plain(event))
+    return (json.dumps({"event": type(event).__name__.lower(), **body}, allow_nan=False) + "\n").encode()
+
+
+def _plain(event: Event) -> Iterator[tuple[str, Any]]:
+    for name, value in vars(event).items():
+        match value:
+            case Observation():
+                yield name, _without_nan(value.to_json())
+            case Recipe():
+                yield name, value.model_dump()
+            case Continue() | Stop():
+                yield name, {"action": type(value).__name__.lower(), **asdict(value)}
+            case Timing():
+                yield name, asdict(value) | {"overhead": value.overhead}
+            case _:
+                yield name, value
+
+
+def _event(values: dict[str, Any]) -> Event:
+    kind = values.pop("event")
+    match kind:
+        case "opened":
+            return Opened(**values)
+        case "proposed":
+            return Proposed(**values | {"recipe": Recipe.parse(values["recipe"])})
+        case "observed":
+            observation = Observation.from_json(_with_nan(values["observation"]))
+            return Observed(
+                **values | {"observation": observation, "decision": _decision(values["decision"])}
+            )
+        case "ended":
+            return Ended(**values)
+        case "tracked":
+            return Tracked(**values)
+        case "closed":
+            timing = {name: value for name, value in values["timing"].items() if name != "overhead"}
+            return Closed(**values | {"timing": Timing(**timing)})
+    raise ValueError(f"event {kind!r} is unknown")
+
+
+def _decision(values: dict[str, Any]) -> Decision:
+    rest = {name: value for name, value in values.items() if name != "action"}
+    return Continue(**rest) if values["action"] == "continue" else Stop(**rest)
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no NaN: a cell that does not apply is null."""
+    if isinstance(value, dict):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _with_nan(observation: dict[str, Any]) -> dict[str, Any]:
+    cells = {name: [math.nan if v is None else v for v in row] for name, row in observation["cells"].items()}
+    return observation | {"cells": cells}

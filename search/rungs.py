@@ -1,0 +1,132 @@
+"""Which trials go on: pure decisions over the table of observations. No state, no Ray, no clock."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+import numpy as np
+
+from analysis.pareto import order_selection, rank_layers
+from spaces import REFERENCE_LOSS, Objective, Observation, Space, to_losses
+
+SchedulerKind = Literal["asha-pareto", "asha-scalar", "none"]
+
+
+@dataclass(frozen=True)
+class Continue:
+    """The trial trains on to its next rung."""
+
+    place: int
+    """Its place at the rung, 1 is the best."""
+    of: int
+    """How many trials were at the rung, itself included."""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """The trial ends here."""
+
+    status: Literal["finished", "stopped", "failed"]
+    """Whether it reached the last rung, was outranked, or scored something that is no number."""
+    reason: str
+    """Why, in one line."""
+
+
+Decision = Continue | Stop
+
+
+@dataclass(frozen=True)
+class ParetoAsha:
+    """Asynchronous successive halving for several objectives.
+
+    A rung is ranked by non-dominated layer, inside a layer by hypervolume; one in eta goes on. A trial on the
+    first layer is never stopped for its rank alone: that nothing beats it is all that can be known of it.
+    """
+
+    objectives: tuple[Objective, ...]
+    """What is traded."""
+    rungs: tuple[int, ...]
+    """Step counts, increasing."""
+    eta: float
+    """One in eta trials of a rung goes on."""
+
+
+@dataclass(frozen=True)
+class ScalarAsha:
+    """Asynchronous successive halving (Li et al. 2020, 1810.05934) on the mean of the losses, as a baseline."""
+
+    objectives: tuple[Objective, ...]
+    """What is averaged, with equal weights."""
+    rungs: tuple[int, ...]
+    """Step counts, increasing."""
+    eta: float
+    """One in eta trials of a rung goes on."""
+
+
+@dataclass(frozen=True)
+class RunAll:
+    """Every trial reaches the last rung."""
+
+    objectives: tuple[Objective, ...]
+    """What has to be a number."""
+    rungs: tuple[int, ...]
+    """Step counts, increasing."""
+
+
+Rule = ParetoAsha | ScalarAsha | RunAll
+
+
+def rule_for(kind: SchedulerKind, space: Space) -> Rule:
+    """The rule that `--scheduler` names, over a space's objectives and rungs."""
+    if kind == "none":
+        return RunAll(space.objectives, space.rungs)
+    asha = ParetoAsha if kind == "asha-pareto" else ScalarAsha
+    return asha(space.objectives, space.rungs, space.eta)
+
+
+def decide(table: Sequence[Observation], observation: Observation, rule: Rule) -> Decision:
+    """Whether the trial behind `observation` goes on, given the observations so far.
+
+    Only the finite observations with the same steps count; it makes no difference whether `table` holds the
+    observation already, nor in which order it is. As in ASHA a rung is not waited for: the first to arrive
+    find nobody to be worse than and pass, however bad they are, so early rungs let through more than one in eta.
+    """
+    losses = to_losses(rule.objectives, [observation.scores])
+    if not np.isfinite(losses).all():
+        named = ", ".join(f"{o.name} {observation.scores[o.name]}" for o in rule.objectives)
+        return Stop("failed", f"scores at {observation.steps} steps are not finite: {named}")
+    rung, at = _rung(table, observation, rule)
+    order, free = _ranked(rung, rule)
+    place = int(np.flatnonzero(order == at)[0]) + 1
+    if observation.steps >= rule.rungs[-1]:
+        return Stop("finished", f"reached the last rung, {observation.steps} steps")
+    allowed = len(rung) if isinstance(rule, RunAll) else quota(len(rung), rule.eta)
+    if place <= allowed or free[at]:
+        return Continue(place, len(rung))
+    return Stop("stopped", f"place {place} of {len(rung)} at {observation.steps} steps, {allowed} may go on")
+
+
+def quota(trials: int, eta: float) -> int:
+    """How many of a rung's trials may go on: floor(n / eta), at least one.
+
+    In exact arithmetic on eta as it is written: 11 / 1.1 is 10, which floats make 9.
+    """
+    return max(1, math.floor(trials / Fraction(str(eta))))
+
+
+def _rung(table: Sequence[Observation], observation: Observation, rule: Rule) -> tuple[np.ndarray, int]:
+    """The finite losses at the rung (n x m) in the order of the trials' names, and the observation's row."""
+    others = {o.trial: o for o in table if o.steps == observation.steps} | {observation.trial: observation}
+    trials = sorted(others)
+    losses = to_losses(rule.objectives, [others[trial].scores for trial in trials])
+    finite = np.isfinite(losses).all(axis=1)
+    return losses[finite], int(finite[: trials.index(observation.trial)].sum())
+
+
+def _ranked(losses: np.ndarray, rule: Rule) -> tuple[np.ndarray, np.ndarray]:
+    """Row indices best first, and which rows no rank may stop. Equal rows: the trial with the earlier name first."""
+    if isinstance(rule, ParetoAsha):
+        return order_selection(losses, np.full(losses.shape[1], REFERENCE_LOSS)), rank_layers(losses) == 0
+    return np.argsort(losses.mean(axis=1), kind="stable"), np.zeros(len(losses), dtype=bool)

@@ -1,0 +1,152 @@
+"""A sweep as Ray sees it, without Ray: what to run next, and what a result means."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from search.config import SamplerKind
+from search.journal import Ended, Event, Journal, Ledger, Observed, Proposed, Status
+from search.rungs import Decision, Rule, Stop, decide
+from search.sampler import Sampler
+from spaces import Cost, Observation, Recipe, Space
+
+REPEATS = 20
+"""How often a recipe that was tried already is proposed anew, before it is taken as it is."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One trial to run."""
+
+    trial: str
+    recipe: Recipe
+    seed: int
+    values: dict[str, Any]
+
+
+class SweepState:
+    """Sampler, rungs and journal of one sweep.
+
+    Everything that happens goes through the journal first; then the sampler and `notify` hear of it. A state
+    that is made from a journal goes on where it stopped: with the trials that had not ended, in their order.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        rule: Rule,
+        sampler_kind: SamplerKind,
+        seed: int,
+        trials: int,
+        journal: Journal,
+        notify: Callable[[Event], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.rule, self.seed, self.trials, self._clock = rule, seed, trials, clock
+        self._journal, self._notify = journal, notify
+        ledger = journal.ledger
+        self.sampler = Sampler.replay(
+            space,
+            sampler_kind,
+            seed,
+            proposals={trial: event.values for trial, event in ledger.proposals.items()},
+            observations=ledger.table,
+            failed=[trial for trial, event in ledger.endings.items() if event.status == "failed"],
+            ended=ledger.endings,
+        )
+        self._end_what_was_decided()
+        self._waiting = deque(ledger.unfinished)
+
+    @property
+    def ledger(self) -> Ledger:
+        return self._journal.ledger
+
+    @property
+    def left(self) -> int:
+        """How many trials are yet to be handed out."""
+        return len(self._waiting) + max(0, self.trials - len(self.ledger.proposals))
+
+    @property
+    def done(self) -> bool:
+        return len(self.ledger.endings) >= self.trials
+
+    def next_trial(self) -> Assignment | None:
+        """The next trial to start, or None when all were handed out."""
+        if self._waiting:
+            event = self._waiting.popleft()
+            return Assignment(event.trial, event.recipe, event.seed, event.values)
+        number = len(self.ledger.proposals) + 1
+        if number > self.trials:
+            return None
+        recipe, values = self._new_recipe()
+        seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
+        assignment = Assignment(f"t{number:04d}", recipe, seed, values)
+        self._append(Proposed(self._clock(), assignment.trial, recipe, values, seed))
+        self.sampler.accept(assignment.trial, values)
+        return assignment
+
+    def record(self, result: Mapping[str, Any]) -> Decision:
+        """What a trial returned for one step. A checkpoint that is known gets the decision that it got then."""
+        trial = str(result["trial"])
+        if result.get("failure"):
+            return self.failed(trial, str(result["failure"]))
+        known = self.ledger.observed.get((trial, int(result["steps"])))
+        if known is not None:
+            return known.decision
+        observation = self._observation(result)
+        decision = decide(self.ledger.table, observation, self.rule)
+        if isinstance(decision, Stop) and decision.status == "failed":
+            return self.failed(trial, decision.reason)
+        self._append(Observed(self._clock(), observation, decision, str(Path(result["folder"]))))
+        self.sampler.observe(observation)
+        if isinstance(decision, Stop):
+            self._end(trial, decision.status, decision.reason)
+        return decision
+
+    def failed(self, trial: str, reason: str) -> Stop:
+        """The trial broke. What it had scored stays; told twice, the first reason stays."""
+        if trial not in self.ledger.endings:
+            self._end(trial, "failed", " ".join(reason.split()))
+        return Stop("failed", self.ledger.endings[trial].reason)
+
+    def _new_recipe(self) -> tuple[Recipe, dict[str, Any]]:
+        tried = {event.recipe for event in self.ledger.proposals.values()}
+        for attempt in range(REPEATS + 1):
+            values = self.sampler.propose(attempt)
+            recipe = self.sampler.space.recipe(values)
+            if recipe not in tried:
+                break
+        return recipe, values
+
+    def _observation(self, result: Mapping[str, Any]) -> Observation:
+        proposal = self.ledger.proposals[result["trial"]]
+        return Observation(
+            trial=proposal.trial,
+            recipe=proposal.recipe,
+            seed=proposal.seed,
+            steps=int(result["steps"]),
+            scores={name: float(value) for name, value in result["scores"].items()},
+            cells={name: [float(value) for value in row] for name, row in result.get("cells", {}).items()},
+            cost=Cost(**result.get("cost", {})),
+        )
+
+    def _end_what_was_decided(self) -> None:
+        """A crash may fall between a decision and the ending that follows from it."""
+        last = {event.observation.trial: event.decision for event in self.ledger.observed.values()}
+        for proposal in self.ledger.unfinished:
+            decision = last.get(proposal.trial)
+            if isinstance(decision, Stop):
+                self._end(proposal.trial, decision.status, decision.reason)
+
+    def _end(self, trial: str, status: Status, reason: str) -> None:
+        self._append(Ended(self._clock(), trial, status, reason, self.ledger.reached(trial)))
+        self.sampler.fail(trial) if status == "failed" else self.sampler.end(trial)
+
+    def _append(self, event: Event) -> None:
+        self._journal.append(event)
+        self._notify(event)

@@ -1,0 +1,87 @@
+"""A trainable in closed form that keeps the trials' contract: files, scores, replay from disk, and failures on demand.
+
+Failures are asked for by files in the sweep's cache, named by trial: `t0001.raise`, `t0001.nan`, `t0001.die` (at the
+second rung, always) and `t0001.die-once`.
+"""
+
+import json
+import math
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ray import cloudpickle, tune
+
+from spaces import Cost, Observation, Recipe
+
+
+def scores(recipe: Recipe, steps: int) -> dict[str, float]:
+    """Identity rises with steps and rank, pose falls: a trade-off with a front."""
+    pull = recipe.learning_rate * 1e3 * math.log2(1 + recipe.rank) * steps / 400
+    identity, pose = 1 - math.exp(-pull), math.exp(-0.3 * pull) - 0.2 * recipe.dropout
+    names = {"identity": identity, "pose": pose, "pose_plain": pose, "pose_hard": 0.9 * pose}
+    return names | {"drift": 0.1 * identity, "detection_rate": 1.0}
+
+
+
+class Curves(tune.Trainable):
+    """Waits a moment at each rung (seconds in the cache's file `seconds`) and writes what a trial writes."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self._job, self._trial, self._seed = config["job"], config["trial"], config["seed"]
+        self._recipe = Recipe.parse(config["recipe"])
+        self._rungs = iter(self._job["rungs"])
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.setup(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        steps = next(self._rungs)
+        folder = Path(self._job["folder"]) / "trials" / self._trial / f"step-{steps:06d}"
+        saved = folder / "observation.json"
+        if saved.exists():
+            return self._result(json.loads(saved.read_text()), folder)
+        began = time.monotonic()
+        time.sleep(float((Path(self._job["cache"]) / "seconds").read_text()))
+        if self._wanted("raise"):
+            return {"trial": self._trial, "steps": steps, "failure": "ValueError: rank 8 of\n  nothing", "done": True}
+        if steps > self._job["rungs"][0]:
+            self._perhaps_die()
+        values = scores(self._recipe, steps) | ({"pose": math.nan} if self._wanted("nan") else {})
+        cost = Cost(train=time.monotonic() - began)
+        cells = {"identity": [values["identity"], math.nan]}
+        observation = Observation(self._trial, self._recipe, self._seed, steps, values, cells, cost)
+        self._write(folder, observation)
+        return self._result(observation.to_json(), folder)
+
+    def _result(self, observation: dict[str, Any], folder: Path) -> dict[str, Any]:
+        names = ("trial", "steps", "scores", "cells", "cost")
+        done = observation["steps"] == self._job["rungs"][-1]
+        return {name: observation[name] for name in names} | {"folder": str(folder), "failure": None, "done": done}
+
+    def _write(self, folder: Path, observation: Observation) -> None:
+        (folder / "adapter").mkdir(parents=True, exist_ok=True)
+        (folder / "adapter" / "weights.safetensors").write_bytes(b"adapter")
+        (folder / "state.safetensors").write_bytes(b"state")
+        from PIL import Image
+
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(folder / "grid.png")
+        (folder / "observation.tmp").write_text(json.dumps(observation.to_json()))
+        (folder / "observation.tmp").rename(folder / "observation.json")
+
+    def _wanted(self, failure: str) -> bool:
+        return (Path(self._job["cache"]) / f"{self._trial}.{failure}").exists()
+
+    def _perhaps_die(self) -> None:
+        if self._wanted("die"):
+            os._exit(1)
+        if self._wanted("die-once"):
+            (Path(self._job["cache"]) / f"{self._trial}.die-once").unlink()
+            os._exit(1)
+
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers know what is installed, not the tests

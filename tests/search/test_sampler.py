@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+from optuna.trial import TrialState
+
+from search.sampler import STARTUP_TRIALS, Sampler
+from spaces import Recipe
+from tests.search.curves import scores
+from tests.search.examples import observed, small_space
+
+KINDS = ["tpe", "nsga2", "random"]
+SPACE = small_space()
+
+
+def told(sampler: Sampler, trial: str, values: dict, rungs=(10, 20, 40)) -> None:
+    recipe = SPACE.recipe(values)
+    for steps in rungs:
+        seen = scores(recipe, steps)
+        sampler.observe(observed(trial, steps, seen["identity"], seen["pose"], recipe))
+
+
+def run(sampler: Sampler, trials: int) -> list[dict]:
+    """Proposals one after the other, each seen at all rungs."""
+    made = []
+    for i in range(trials):
+        values = sampler.propose()
+        sampler.accept(f"t{i:04d}", values)
+        told(sampler, f"t{i:04d}", values)
+        sampler.end(f"t{i:04d}")
+        made.append(values)
+    return made
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_proposals_lie_in_the_space_and_conditions_hold(kind):
+    made = run(Sampler(SPACE, kind, 3), STARTUP_TRIALS + 12)
+    for values in made:
+        assert set(values) - {"text_encoder_rank"} == {"rank", "learning_rate", "dropout", "text_encoder"}
+        assert ("text_encoder_rank" in values) == (values["text_encoder"] == "lora")
+        assert 2 <= values["rank"] <= 64 and isinstance(values["rank"], int)
+        assert 1e-4 <= values["learning_rate"] <= 5e-3
+        assert isinstance(SPACE.recipe(values), Recipe)
+    assert {values["text_encoder"] for values in made} == {"frozen", "lora"}
+    assert len({str(values) for values in made}) == len(made)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_replayed_sampler_proposes_the_same(kind):
+    first, table = Sampler(SPACE, kind, 5), []
+    proposals = {}
+    for i in range(STARTUP_TRIALS + 6):
+        proposals[f"t{i:04d}"] = values = first.propose()
+        first.accept(f"t{i:04d}", values)
+        recipe = SPACE.recipe(values)
+        for steps in (10, 20):
+            seen = scores(recipe, steps)
+            table.append(observed(f"t{i:04d}", steps, seen["identity"], seen["pose"], recipe))
+            first.observe(table[-1])
+    first.fail("t0003")
+    first.end("t0001")
+    again = Sampler.replay(SPACE, kind, 5, proposals, table, failed=["t0003"], ended=["t0003", "t0001"])
+    assert first.propose() == again.propose()
+    assert first.propose(attempt=1) == again.propose(attempt=1) != again.propose()
+    assert Sampler.replay(SPACE, kind, 6, proposals, table, ["t0003"], ["t0003", "t0001"]).propose() != again.propose()
+
+
+def test_every_rung_is_told_with_its_steps_and_losses():
+    sampler = Sampler(SPACE, "tpe", 0)
+    sampler.accept("t0001", sampler.propose())
+    sampler.observe(observed("t0001", 10, 0.25, 0.5))
+    sampler.observe(observed("t0001", 20, 0.5, 0.25))
+    complete = sampler.study().get_trials(states=[TrialState.COMPLETE])
+    assert [(t.params["steps"], t.values) for t in complete] == [(10, [0.75, 0.5]), (20, [0.5, 0.75])]
+
+
+def test_a_live_trial_promises_its_rungs_and_an_ended_one_nothing():
+    sampler = Sampler(SPACE, "tpe", 0)
+    for trial in ("t0001", "t0002", "t0003"):
+        sampler.accept(trial, sampler.propose())
+    sampler.observe(observed("t0001", 10, 0.2, 0.5))
+    sampler.end("t0002")
+    sampler.fail("t0003")
+    study = sampler.study()
+    assert [t.params["steps"] for t in study.get_trials(states=[TrialState.RUNNING])] == [20, 40]
+    assert len(study.get_trials(states=[TrialState.FAIL])) == 1
+    sampler.end("t0001")
+    assert not sampler.study().get_trials(states=[TrialState.RUNNING, TrialState.WAITING])
+
+
+def test_parallel_proposals_differ():
+    sampler = Sampler(SPACE, "tpe", 1)
+    run(sampler, STARTUP_TRIALS + 4)
+    made = []
+    for i in range(4):
+        made.append(sampler.propose())
+        sampler.accept(f"p{i}", made[-1])
+    assert len({str(values) for values in made}) == 4
+
+
+@pytest.mark.parametrize("kind", ["tpe", "nsga2"])
+def test_it_learns(kind):
+    """Where both objectives want a small dropout and nothing else, proposals move there."""
+    sampler, dropouts = Sampler(SPACE, kind, 2), []
+    for i in range(40):
+        values = sampler.propose()
+        dropouts.append(values["dropout"])
+        sampler.accept(f"t{i:04d}", values)
+        recipe = SPACE.recipe(values)
+        for steps in (10, 20):
+            quality = 0.9 - 2 * values["dropout"] + steps / 1000
+            sampler.observe(observed(f"t{i:04d}", steps, quality, quality, recipe))
+        sampler.end(f"t{i:04d}")
+    assert np.median(dropouts[20:]) < 0.6 * np.median(dropouts[:STARTUP_TRIALS])

@@ -1,0 +1,132 @@
+import math
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from search.journal import Ended, Journal, Observed, Proposed, read
+from search.rungs import Continue, Stop, rule_for
+from search.state import SweepState
+from spaces import parse_space
+from tests.search.curves import scores
+from tests.search.examples import small_space
+
+SPACE = small_space()
+
+
+class Desk:
+    """A sweep without Ray: opens its state, and returns results as a trial would."""
+
+    def __init__(self, folder: Path, trials: int = 6, space=SPACE, seed: int = 1) -> None:
+        self.journal, self.events, clock = Journal(folder), [], count(1000.0)
+        self.state = SweepState(
+            space, rule_for("asha-pareto", space), "tpe", seed, trials, self.journal, self.events.append, clock.__next__
+        )
+
+    def result(self, assignment, steps: int, **changes) -> dict:
+        return {
+            "trial": assignment.trial, "steps": steps, "scores": scores(assignment.recipe, steps), "failure": None,
+            "cost": {"train": 1.0}, "folder": f"/{assignment.trial}/{steps}", "done": steps == 40,
+        } | changes  # fmt: skip
+
+    def work_off(self, most: int | None = None) -> None:
+        """Every trial to its end, one after the other, or until so many results were recorded."""
+        done = 0
+        while (assignment := self.state.next_trial()) is not None:
+            for steps in SPACE.rungs:
+                if most is not None and done >= most:
+                    return
+                done += 1
+                if isinstance(self.state.record(self.result(assignment, steps)), Stop):
+                    break
+
+
+def summary(folder: Path) -> tuple:
+    ledger = read(folder)
+    observed = {key: (event.decision, event.observation.scores) for key, event in ledger.observed.items()}
+    recipes = {trial: (event.recipe, event.seed) for trial, event in ledger.proposals.items()}
+    endings = {trial: (event.status, event.reason, event.steps) for trial, event in ledger.endings.items()}
+    return recipes, observed, endings
+
+
+@pytest.mark.parametrize("most", [0, 1, 4, 7])
+def test_an_interrupted_sweep_ends_as_an_uninterrupted_one(tmp_path, most):
+    for name in ("whole", "broken"):
+        (tmp_path / name).mkdir()
+    whole = Desk(tmp_path / "whole")
+    whole.work_off()
+    whole.journal.close()
+    first = Desk(tmp_path / "broken")
+    first.work_off(most)
+    first.journal.close()
+    second = Desk(tmp_path / "broken")
+    second.work_off()
+    second.journal.close()
+    assert summary(tmp_path / "broken") == summary(tmp_path / "whole")
+    assert second.state.done and len(read(tmp_path / "whole").endings) == 6
+
+
+def test_a_replayed_checkpoint_is_neither_recorded_nor_decided_again(tmp_path):
+    desk = Desk(tmp_path)
+    assignment = desk.state.next_trial()
+    first = desk.state.record(desk.result(assignment, 10))
+    others = [desk.state.next_trial() for _ in range(3)]
+    for other in others:  # by now the first would be ranked otherwise
+        desk.state.record(desk.result(other, 10, scores={"identity": 1.0, "pose": 1.0}))
+    assert desk.state.record(desk.result(assignment, 10)) == first == Continue(1, 1)
+    assert sum(isinstance(event, Observed) for event in desk.events) == 4
+
+
+def test_a_crash_between_decision_and_ending_is_made_up_for(tmp_path):
+    desk = Desk(tmp_path)
+    assignment = desk.state.next_trial()
+    desk.state.record(desk.result(assignment, 40))
+    desk.journal.close()
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    again = Desk(tmp_path)
+    assert again.events == [Ended(1000.0, "t0001", "finished", "reached the last rung, 40 steps", 40)]
+    assert again.state.next_trial().trial == "t0002"
+
+
+def test_failures_are_recorded_once_with_their_reason(tmp_path):
+    desk = Desk(tmp_path)
+    raised, broken, dead = (desk.state.next_trial() for _ in range(3))
+    desk.state.record({"trial": raised.trial, "steps": 0, "failure": "ValueError: a\n  b", "done": True})
+    desk.state.record({"trial": raised.trial, "steps": 0, "failure": "ValueError: a\n  b", "done": True})
+    desk.state.record(desk.result(dead, 10))
+    desk.state.record(desk.result(broken, 10, scores={"identity": math.nan, "pose": 1.0}))
+    desk.state.failed(dead.trial, "its process died")
+    endings = desk.state.ledger.endings
+    assert endings[raised.trial].reason == "ValueError: a b" and endings[raised.trial].status == "failed"
+    assert "identity nan" in endings[broken.trial].reason
+    assert (endings[dead.trial].steps, endings[dead.trial].reason) == (10, "its process died")
+    assert [o.trial for o in desk.state.ledger.table] == [dead.trial]
+    desk.work_off()
+    assert desk.state.done
+
+
+def test_a_tried_recipe_is_not_proposed_again_while_there_are_others(tmp_path):
+    space = parse_space("rungs: [10]\nsubject: x\nrecipe: {rank: [1, 2, 3], dropout: [0.0, 0.1]}", "six")
+    desk = Desk(tmp_path, trials=8, space=space)
+    recipes = [desk.state.next_trial().recipe for _ in range(8)]
+    assert len(set(recipes)) == len(set(recipes[:6])) == 6
+    assert desk.state.next_trial() is None
+
+
+def test_journal_first(tmp_path):
+    desk = Desk(tmp_path)
+    seen = []
+    desk.state._notify = lambda event: seen.append(len(read(tmp_path).proposals))
+    desk.state.next_trial()
+    assert seen == [1]
+
+
+def test_seeds_differ_and_follow_from_the_sweeps(tmp_path):
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+    first, same, other = (Desk(tmp_path / name, seed=seed) for name, seed in (("a", 1), ("b", 1), ("c", 2)))
+    handed = [[desk.state.next_trial() for _ in range(3)] for desk in (first, same, other)]
+    assert handed[0] == handed[1]
+    assert len({a.seed for trials in (handed[0], handed[2]) for a in trials}) == 6
+    assert isinstance(first.events[0], Proposed)
