@@ -1,0 +1,5 @@
+"""`python -m search` is `posefront`."""
+
+from search.cli import main
+
+main()

@@ -1,0 +1,193 @@
+"""What a running sweep shows: a table that renews itself, or plain lines where there is no terminal."""
+
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from search.front import front_of, hypervolume_of
+from search.journal import Ended, Event, Ledger, Observed
+from search.rungs import Continue
+from spaces import Objective, Observation, Space
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a sweep is."""
+
+    trials: int
+    """How many there are to be."""
+    running: int
+    """Started and not ended."""
+    finished: int
+    stopped: int
+    failed: int
+    reached: tuple[tuple[int, int], ...]
+    """(rung, how many trials were scored at it)."""
+    front: int
+    """Observations on the front."""
+    hypervolume: float
+    best: tuple[tuple[Objective, Observation], ...]
+    """Each objective's best observation."""
+    busy: float
+    """Seconds of work of all trials so far."""
+
+    @property
+    def ended(self) -> int:
+        return self.finished + self.stopped + self.failed
+
+    def seconds_left(self, workers: int) -> float | None:
+        """From what the trials took so far; the running ones are taken to be half way. None before the first end."""
+        if self.ended == 0:
+            return None
+        each = self.busy / (self.ended + self.running / 2)
+        return each * (self.trials - self.ended - self.running / 2) / workers
+
+
+def progress(ledger: Ledger, space: Space, trials: int) -> Progress:
+    table = ledger.table
+    statuses = [event.status for event in ledger.endings.values()]
+    steps = [o.steps for o in table]
+    sign = {o.name: -1.0 if o.direction == "maximize" else 1.0 for o in space.objectives}
+    best = (
+        tuple((o, min(table, key=lambda seen: sign[o.name] * seen.scores[o.name])) for o in space.objectives)
+        if table
+        else ()
+    )
+    return Progress(
+        trials=trials,
+        running=len(ledger.proposals) - len(ledger.endings),
+        finished=statuses.count("finished"),
+        stopped=statuses.count("stopped"),
+        failed=statuses.count("failed"),
+        reached=tuple((rung, steps.count(rung)) for rung in space.rungs),
+        front=len(front_of(table, space.objectives)),
+        hypervolume=hypervolume_of(table, space.objectives),
+        best=best,
+        busy=sum(o.cost.total for o in table),
+    )
+
+
+class Reporter(Protocol):
+    """Where a running sweep tells of itself. `note` may be called from any thread."""
+
+    def opened(self, text: str) -> None:
+        """The sweep is under way."""
+
+    def started(self, workers: int) -> None:
+        """Trials begin, so many at a time."""
+
+    def event(self, event: Event, ledger: Ledger) -> None:
+        """Something happened; the ledger has it already."""
+
+    def note(self, text: str) -> None:
+        """One line for the person."""
+
+    def close(self) -> None:
+        """The sweep is over."""
+
+
+def reporter(console: Console, space: Space, trials: int) -> Reporter:
+    """A live table on a terminal, plain lines elsewhere."""
+    return (LiveTable if console.is_terminal else PlainLines)(console, space, trials)
+
+
+class PlainLines:
+    """One line for each observation and each ending."""
+
+    def __init__(self, console: Console, space: Space, trials: int) -> None:
+        self._console, self._space, self._trials = console, space, trials
+        self._began = time.monotonic()
+
+    def opened(self, text: str) -> None:
+        self._line(text)
+
+    def started(self, workers: int) -> None:
+        self._line(f"Ray is up, {workers} trials at a time")
+
+    def event(self, event: Event, ledger: Ledger) -> None:
+        match event:
+            case Observed(observation=seen):
+                scores = " ".join(f"{o.name} {seen.scores[o.name]:.3f}" for o in self._space.objectives)
+                on = isinstance(event.decision, Continue)
+                verdict = (
+                    f"goes on ({event.decision.place} of {event.decision.of})"
+                    if on
+                    else event.decision.reason
+                )
+                self._line(f"{seen.trial} at {seen.steps} steps: {scores}; {verdict}")
+            case Ended():
+                value = hypervolume_of(ledger.table, self._space.objectives)
+                count = f"{len(ledger.endings)} of {self._trials} trials, hypervolume {value:.3f}"
+                self._line(
+                    f"{event.trial} {event.status} ({count})"
+                    + (f": {event.reason}" if event.status == "failed" else "")
+                )
+
+    def note(self, text: str) -> None:
+        self._line(text)
+
+    def close(self) -> None:
+        """Nothing to put away."""
+
+    def _line(self, text: str) -> None:
+        self._console.print(
+            f"[{time.monotonic() - self._began:6.1f} s] {text}", markup=False, highlight=False, soft_wrap=True
+        )
+
+
+class LiveTable:
+    """A table that stays in place; notes scroll above it."""
+
+    def __init__(self, console: Console, space: Space, trials: int) -> None:
+        self._space, self._trials, self._workers = space, trials, 0
+        self._began = time.monotonic()
+        self._progress = progress(Ledger(), space, trials)
+        self._live = Live(get_renderable=self._render, console=console, refresh_per_second=1)
+
+    def opened(self, text: str) -> None:
+        self._live.start()
+        self.note(text)
+
+    def started(self, workers: int) -> None:
+        self._workers = workers
+
+    def event(self, event: Event, ledger: Ledger) -> None:
+        self._progress = progress(ledger, self._space, self._trials)
+
+    def note(self, text: str) -> None:
+        self._live.console.print(text, markup=False, highlight=False)
+
+    def close(self) -> None:
+        self._live.refresh()
+        self._live.stop()
+
+    def _render(self) -> Group:
+        seen = self._progress
+        table = Table.grid(padding=(0, 2))
+        table.add_column(style="bold")
+        table.add_column()
+        counts = (
+            f"{seen.running} running, {seen.finished} finished, {seen.stopped} stopped, {seen.failed} failed"
+        )
+        table.add_row("trials", f"{seen.ended} of {seen.trials}: {counts}")
+        table.add_row("rungs", "  ".join(f"{rung}: {count}" for rung, count in seen.reached))
+        table.add_row("front", f"{seen.front} observations, hypervolume {seen.hypervolume:.4f}")
+        for objective, best in seen.best:
+            value = best.scores[objective.name]
+            table.add_row(f"best {objective.name}", f"{value:.3f}  ({best.trial} at {best.steps} steps)")
+        elapsed = time.monotonic() - self._began
+        left = seen.seconds_left(self._workers) if self._workers else None
+        waiting = "" if self._workers else ", starting Ray"
+        table.add_row("time", _clock(elapsed) + (waiting if left is None else f", about {_clock(left)} left"))
+        return Group(Text(), ProgressBar(total=seen.trials, completed=seen.ended, width=60), table)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"

@@ -1,0 +1,146 @@
+"""What a sweep found so far: for people, and as JSON."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from search import config, journal
+from search.config import SweepConfig
+from search.front import front_of, hypervolume_of, knee_of
+from search.journal import Ledger
+from search.recorder import base_scores
+from spaces import Observation, Space
+
+RECIPE_COLUMNS = ("targets", "rank", "learning_rate", "text_encoder", "prior_weight", "dropout")
+SCORE_COLUMNS = ("identity", "pose_plain", "pose_hard", "drift")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A sweep's results."""
+
+    config: SweepConfig
+    space: Space
+    ledger: Ledger
+    status: str
+    """`running`, `finished` or `interrupted`."""
+    front: list[Observation]
+    knee: Observation | None
+    hypervolume: float
+    base: dict[str, float] | None
+    """The untuned base's scores."""
+
+
+def find(home: Path, name: str) -> Found:
+    """Reads a sweep, running or not. InputError when there is none of that name."""
+    settings = config.load(home, name)
+    ledger, space = journal.read(settings.folder), settings.space
+    table = ledger.table
+    return Found(
+        config=settings,
+        space=space,
+        ledger=ledger,
+        status=_status(settings, ledger),
+        front=front_of(table, space.objectives),
+        knee=knee_of(table, space.objectives),
+        hypervolume=hypervolume_of(table, space.objectives),
+        base=base_scores(settings.folder),
+    )
+
+
+def as_json(found: Found) -> str:
+    """One object: sweep, status, objectives, trials, observations, front, knee, hypervolume."""
+    ledger = found.ledger
+    document = {
+        "sweep": found.config.name,
+        "status": found.status,
+        "objectives": [{"name": o.name, "direction": o.direction} for o in found.space.objectives],
+        "trials": [_trial(ledger, trial) for trial in ledger.proposals],
+        "observations": [_point(o) | {"cost": vars(o.cost)} for o in ledger.table],
+        "front": [_point(o) | {"recipe": o.recipe.model_dump()} for o in found.front],
+        "knee": found.knee and _point(found.knee) | {"recipe": found.knee.recipe.model_dump()},
+        "hypervolume": found.hypervolume,
+    }
+    return json.dumps(document, indent=2, allow_nan=False)
+
+
+def to_console(found: Found, console: Console) -> None:
+    """The front as a table, the knee's recipe, and what failed."""
+    ledger = found.ledger
+    ended = f"{len(ledger.endings)} of {found.config.trials} trials ended"
+    console.print(f"[bold]{found.config.name}[/]: {found.status}, {ended}, {len(ledger.observed)} observations, "
+                  f"hypervolume {found.hypervolume:.4f}", highlight=False)  # fmt: skip
+    if not found.front:
+        console.print("No observation yet.")
+    else:
+        console.print(_front_table(found))
+    if found.knee is not None:
+        console.print(
+            f"\nRecommended (the front's knee): {found.knee.trial} at {found.knee.steps} steps",
+            highlight=False,
+        )
+        console.print(recipe_yaml(found.knee), markup=False, highlight=False)
+    for ending in ledger.endings.values():
+        if ending.status == "failed":
+            console.print(
+                f"{ending.trial} failed: {ending.reason}", markup=False, highlight=False, soft_wrap=True
+            )
+    if found.status == "interrupted":
+        console.print(f"`posefront resume {found.config.name}` goes on with it.", highlight=False)
+
+
+def recipe_yaml(observation: Observation) -> str:
+    """The recipe as a space's `recipe` could fix it, with steps and seed beside."""
+    fields = {"recipe": observation.recipe.flat(), "steps": observation.steps, "seed": observation.seed}
+    return yaml.safe_dump(fields, sort_keys=False).rstrip()
+
+
+def _front_table(found: Found) -> Table:
+    shown = dict.fromkeys([*(o.name for o in found.space.objectives), *SCORE_COLUMNS])
+    scores = [name for name in shown if all(name in o.scores for o in found.front)]
+    table = Table(title="The front")
+    for column in ("trial", "steps", *scores, *RECIPE_COLUMNS):
+        table.add_column(
+            column, justify="left" if column in ("trial", "targets", "text_encoder") else "right"
+        )
+    for o in found.front:
+        recipe = [_short(getattr(o.recipe, name)) for name in RECIPE_COLUMNS]
+        style = "bold green" if found.knee == o else None
+        table.add_row(
+            o.trial, str(o.steps), *(f"{o.scores[name]:.3f}" for name in scores), *recipe, style=style
+        )
+    if found.base is not None:
+        values = (f"{found.base[name]:.3f}" if name in found.base else "" for name in scores)
+        table.add_row("base", "0", *values, *("" for _ in RECIPE_COLUMNS), style="dim")
+    return table
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _status(settings: SweepConfig, ledger: Ledger) -> str:
+    if journal.is_running(settings.folder):
+        return "running"
+    return "finished" if len(ledger.endings) >= settings.trials else "interrupted"
+
+
+def _trial(ledger: Ledger, trial: str) -> dict[str, Any]:
+    proposal, ending = ledger.proposals[trial], ledger.endings.get(trial)
+    return {
+        "trial": trial,
+        "seed": proposal.seed,
+        "status": ending.status if ending else "unfinished",
+        "reason": ending.reason if ending else None,
+        "steps": ledger.reached(trial),
+        "recipe": proposal.recipe.model_dump(),
+    }
+
+
+def _point(o: Observation) -> dict[str, Any]:
+    return {"trial": o.trial, "steps": o.steps, "seed": o.seed, "scores": o.scores}

@@ -1,0 +1,221 @@
+"""A sweep from its start to its end, on Ray."""
+
+import logging
+import math
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Literal
+
+from search.checks import check_address, check_job
+from search.config import SweepConfig, check_new
+from search.journal import Closed, Event, Journal, Observed, Opened, Timing, Tracked, events
+from search.live import Reporter
+from search.rungs import rule_for
+from spaces import InputError
+
+if TYPE_CHECKING:
+    from search.state import SweepState
+    from search.tracking import Tracking
+
+RAY_FOLDER = "ray"
+RAY_SETTINGS = {
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_RESULT_BUFFER_LENGTH": "1",
+}
+"""Ray reads these when it is imported: no banners, no reports, no result files or snapshots beside our journal."""
+OBJECT_STORE_BYTES = 150_000_000
+"""Enough for results; Ray would take a third of the memory."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run of the driver ended."""
+
+    status: Literal["finished", "interrupted"]
+    timing: Timing
+
+
+def run(config: SweepConfig, reporter: Reporter, trainable: type | None = None) -> Outcome:
+    """Runs a new sweep to its end, or to an interruption. InputError, with nothing left behind, for what is wrong."""
+    began = time.time()
+    check_new(config.folder.parent, config.name)
+    _check(config, trainable)
+    tracking = None if config.tracking_uri.startswith("sqlite:") else _open_tracking(config, None)
+    config.save()
+    return _drive(config, reporter, trainable, began, tracking)
+
+
+def resume(config: SweepConfig, reporter: Reporter, trainable: type | None = None) -> Outcome:
+    """Goes on with a sweep: the trials that had not ended first, then new ones.
+
+    What is missing in MLflow is made up for, even when all trials have ended.
+    """
+    began = time.time()
+    _check(config, trainable)
+    return _drive(config, reporter, trainable, began, None)
+
+
+def _check(config: SweepConfig, trainable: type | None) -> None:
+    _ = config.space
+    if config.address is not None:
+        check_address(config.address)
+    if trainable is None:  # another one has its own idea of subject and base
+        check_job(config.job)
+
+
+def _drive(
+    config: SweepConfig, reporter: Reporter, trainable: type | None, began: float, tracking: "Tracking | None"
+) -> Outcome:
+    os.environ.update(RAY_SETTINGS)
+    from search.recorder import Recorder
+    from search.state import SweepState
+
+    journal = Journal(config.folder)
+    history, space, busy = events(config.folder), config.space, 0.0
+    parent = journal.ledger.parent_run_id
+    recorder = Recorder(
+        lambda: tracking or _open_tracking(config, parent), history, space, config.folder, reporter.note
+    )
+
+    def notify(event: Event) -> None:
+        nonlocal busy
+        busy += event.observation.cost.total if isinstance(event, Observed) else 0.0
+        recorder.put(event)
+        reporter.event(event, journal.ledger)
+
+    def record(event: Event) -> None:
+        journal.append(event)
+        notify(event)
+
+    status: Literal["finished", "interrupted", "failed"] = "failed"
+    reporter.opened(f"sweep {config.name} in {config.folder}")
+    try:
+        record(Opened(began))
+        rule = rule_for(config.scheduler, space)
+        state = SweepState(space, rule, config.sampler, config.seed, config.trials, journal, notify)
+        workers, start = 0, 0.0
+        if not state.done:
+            with _ray(config) as workers:
+                record(Tracked(time.time(), recorder.opened()))
+                reporter.started(workers)
+                start = time.time() - began
+                _fit(config, state, trainable)
+        status = "finished" if state.done else "interrupted"
+    except KeyboardInterrupt:
+        status = "interrupted"
+    finally:
+        drain = time.time()
+        recorder.close(status)
+        reporter.close()
+        if status != "failed":
+            now = time.time()
+            timing = Timing(now - began, start, now - drain, busy, max(1, workers))
+            journal.append(Closed(now, status, timing))
+        journal.close()
+    shutil.rmtree(config.folder / RAY_FOLDER, ignore_errors=True)
+    return Outcome(status, timing)
+
+
+def _open_tracking(config: SweepConfig, parent_run_id: str | None) -> "Tracking":
+    from search.tracking import Tracking
+
+    tracking = Tracking(config.tracking_uri, config.artifacts, config.name, parent_run_id)
+    tracking.describe(_described(config), {"sweep": config.name, "version": version("posefront")})
+    return tracking
+
+
+def _described(config: SweepConfig) -> dict[str, Any]:
+    """What MLflow records of the sweep as parameters."""
+    space, job = config.space, config.job
+    return {
+        "space": config.space_name, "subject": job.subject, "base": job.base, "controlnet": job.controlnet,
+        "objectives": ", ".join(o.name for o in space.objectives), "rungs": ", ".join(map(str, space.rungs)),
+        "eta": space.eta, "trials": config.trials, "sampler": config.sampler, "scheduler": config.scheduler,
+        "seed": config.seed, "precision": job.precision, "panel": job.panel.model_dump_json(),
+    }  # fmt: skip
+
+
+@contextmanager
+def _ray(config: SweepConfig) -> Iterator[int]:
+    """Ray, started here or found at the config's address, and how many trials it runs at a time."""
+    import ray
+    from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+    from ray._private.ray_logging import global_worker_stdstream_dispatcher
+
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if config.address is not None:
+        # A head turns tokens on when there is one; a driver would not, and be refused.
+        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+        ray.init(address=config.address, **quiet)
+    else:
+        cpus = None if config.workers is None else math.ceil(config.workers * config.cpus_per_trial)
+        ray.init(
+            num_cpus=cpus, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES,
+            _node_ip_address="127.0.0.1", **quiet,
+        )  # fmt: skip
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it reports each failed trial; so do we
+    global_worker_stdstream_dispatcher.remove_handler("ray_print_logs")  # and Ray each process that died
+    try:
+        yield _capacity(config, ray.cluster_resources())
+    finally:
+        ray.shutdown()
+
+
+def _capacity(config: SweepConfig, resources: dict[str, float]) -> int:
+    """How many trials fit at a time. A cluster that has room for none may still grow; this machine will not."""
+    fit = resources.get("CPU", 0) / config.cpus_per_trial
+    if config.gpus_per_trial > 0:
+        fit = min(fit, resources.get("GPU", 0) / config.gpus_per_trial)
+    room = math.floor(fit + 1e-9)
+    if room == 0 and config.address is None:
+        has = f"{resources.get('CPU', 0):g} CPUs and {resources.get('GPU', 0):g} GPUs"
+        asked = f"{config.cpus_per_trial:g} CPUs and {config.gpus_per_trial:g} GPUs"
+        raise InputError(
+            "--cpus-per-trial, --gpus-per-trial", f"a trial asks for {asked}, this machine has {has}"
+        )
+    return min(max(room, 1), config.workers or max(room, 1))
+
+
+def _fit(config: SweepConfig, state: "SweepState", trainable: type | None) -> None:
+    """Tune runs what is left; returns when all trials have ended, or after Ctrl-C, which Tune catches."""
+    from ray import tune
+
+    from search.bridge import Failures, Proposals, Rungs, trial_name
+
+    if trainable is None:
+        from trainables.trial import Trial as trainable
+
+    shutil.rmtree(config.folder / RAY_FOLDER, ignore_errors=True)
+    resources = {"cpu": config.cpus_per_trial, "gpu": config.gpus_per_trial}
+    tune.Tuner(
+        tune.with_resources(trainable, resources),
+        tune_config=tune.TuneConfig(
+            search_alg=Proposals(state, config.job),
+            scheduler=Rungs(state),
+            num_samples=state.left,
+            max_concurrent_trials=config.workers,
+            reuse_actors=True,
+            trial_name_creator=trial_name,
+            trial_dirname_creator=trial_name,
+        ),
+        run_config=tune.RunConfig(
+            name=RAY_FOLDER,
+            storage_path=str(config.folder),
+            callbacks=[Failures(state)],
+            failure_config=tune.FailureConfig(max_failures=config.max_failures),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+            verbose=0,
+        ),
+    ).fit()
