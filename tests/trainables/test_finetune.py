@@ -165,6 +165,15 @@ def test_pictures_between_steps_are_drawn_without_dropout(tune: Callable[..., Fi
     assert np.array_equal(draw(base), draw(base))
 
 
+def test_dropout_is_on_while_training(tune: Callable[..., FineTune]) -> None:
+    """Without effect in the first step, where B is zero and all but its gradient is as without."""
+    without = tune(EVERYTHING.model_copy(update={"dropout": 0.0}))
+    losses = [without.advance(1), without.advance(2)]
+    fine = tune(EVERYTHING)
+    assert fine.advance(1) == losses[0]
+    assert fine.advance(2) != losses[1]
+
+
 def test_only_the_adapters_move(tune: Callable[..., FineTune], base: Base) -> None:
     models = {"unet": base.unet, "vae": base.vae, "text_encoder": base.text_encoder, "controlnet": base.controlnet}
     before = {f"{part}.{name}": p.clone() for part, model in models.items() for name, p in model.named_parameters()}
