@@ -24,7 +24,7 @@ def draw_pictures(
     `steps` of DPM-Solver++ (Lu et al. 2022), the ControlNet in the loop. prompts, skeletons and noise are n each.
     """
     pipeline = base.pipeline()
-    conditions = torch.stack([torch.from_numpy(np.asarray(s)).permute(2, 0, 1).float() / 255 for s in skeletons])
+    conditions = torch.stack([torch.from_numpy(np.array(s)).permute(2, 0, 1).float() / 255 for s in skeletons])
     pictures = []
     for start in range(0, len(prompts), batch):
         part = slice(start, start + batch)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spaces import InputError
+from trainables.base import without_progress_bars
 from trainables.judges.identity import IdentityJudge
 from trainables.judges.keypoints import KeypointJudge, pck
 
@@ -25,7 +26,8 @@ def load_judges(folder: Path, device: str = "cpu") -> Judges:
             raise InputError(
                 folder, f"has no judges/{name} (config.json and model.safetensors), which scores the pictures"
             )
-    return Judges(
-        IdentityJudge.load(folder / "judges" / "identity", device),
-        KeypointJudge.load(folder / "judges" / "keypoints", device),
-    )
+    with without_progress_bars():
+        return Judges(
+            IdentityJudge.load(folder / "judges" / "identity", device),
+            KeypointJudge.load(folder / "judges" / "keypoints", device),
+        )

@@ -35,6 +35,27 @@ def train_autoencoder(data: Dataset, steps: int, work: Path, seed: int, device: 
     return vae
 
 
+def polish_decoder(vae: AutoencoderKL, data: Dataset, steps: int, work: Path, seed: int, device: str) -> None:
+    """Trains the decoder on, for the squared error alone, as Stable Diffusion's later decoders were.
+
+    The encoder stays, so latents do too: the UNet may be trained before, after, or beside.
+    """
+    mean, std = encode_all(vae, data.pixels)
+    vae.requires_grad_(False)
+    vae.decoder.requires_grad_(True)
+    vae.post_quant_conv.requires_grad_(True)
+
+    def loss(generator: torch.Generator, _: int) -> torch.Tensor:
+        index = torch.randint(len(data), (_BATCH,), generator=generator)
+        latents = mean[index] + std[index] * torch.randn(mean[index].shape, generator=generator)
+        with torch.autocast(device, torch.bfloat16):
+            decoded = vae.decode(latents.to(device)).sample.float()
+        return (decoded - to_unit(data.pixels[index]).to(device)).square().mean()
+
+    fit("decoder", vae, loss, steps, 1e-3, work, seed + 5)
+    vae.eval().requires_grad_(True)
+
+
 @torch.no_grad()
 def encode_all(vae: AutoencoderKL, pixels: torch.Tensor, batch: int = 128) -> tuple[torch.Tensor, torch.Tensor]:
     """Posterior mean and standard deviation, unscaled, each n x 8 x 16 x 16."""

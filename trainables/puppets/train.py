@@ -14,7 +14,7 @@ import typer
 from diffusers import StableDiffusionControlNetPipeline
 
 from trainables.puppets import models
-from trainables.puppets.autoencoder import train_autoencoder
+from trainables.puppets.autoencoder import polish_decoder, train_autoencoder
 from trainables.puppets.card import measure, write_card
 from trainables.puppets.dataset import TRAIN_SEED, make_dataset
 from trainables.puppets.denoiser import train_controlnet, train_denoiser, words_of
@@ -30,8 +30,9 @@ class Plan:
 
     pictures: int = 16_000
     vae: int = 1500
-    denoiser: int = 3000
-    controlnet: int = 1500
+    decoder: int = 1500
+    denoiser: int = 2400
+    controlnet: int = 1200
     identity: int = 1000
     keypoints: int = 2400
 
@@ -49,6 +50,7 @@ def train(plan: Plan, work: Path, out: Path, seed: int, device: str) -> None:
     tokens = models.tokenizer(words_of(data), work / "tokenizer")
     unet, text = train_denoiser(data, vae, tokens, plan.denoiser, work, seed, device)
     control = train_controlnet(data, vae, tokens, unet, text, plan.controlnet, work, seed, device)
+    polish_decoder(vae, data, plan.decoder, work, seed, device)
     pipeline = StableDiffusionControlNetPipeline(
         vae=vae, text_encoder=text, tokenizer=tokens, unet=unet, controlnet=control, scheduler=models.noise_schedule(),
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,

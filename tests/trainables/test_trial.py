@@ -1,0 +1,103 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from spaces import Recipe
+from trainables.job import Job, PanelConfig
+from trainables.trial import Trial
+
+RECIPE = Recipe(
+    targets="cross-kv", rank=4, dropout=0.2, learning_rate=1e-3, text_encoder="lora", prior_weight=0.5, prior_images=2,
+    caption_dropout=0.3, batch_size=2,
+)  # fmt: skip
+OTHER = Recipe(targets="attention+ff", rank=2, learning_rate=1e-3)
+PANEL = PanelConfig(plain=1, hard=1, drift=1, steps=2)
+
+
+def config(folder: Path, trial: str = "t0001", recipe: Recipe = RECIPE, **changes: object) -> dict[str, object]:
+    job = Job(folder=str(folder), cache=str(folder / "cache"), subject="puppets/robot", rungs=(2, 4, 6), panel=PANEL)
+    job = job.model_copy(update=changes)
+    return {"job": job.model_dump(mode="json"), "trial": trial, "recipe": recipe.model_dump(), "seed": 7}
+
+
+def started(values: dict[str, object]) -> Trial:
+    """A trial without Ray around it."""
+    trial = Trial.__new__(Trial)
+    trial.setup(values)
+    return trial
+
+
+def scores(results: list[dict[str, object]]) -> list[object]:
+    return [(r["steps"], r["scores"], r["cells"].keys(), r["failure"], r["done"]) for r in results]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> tuple[Path, list[dict[str, object]]]:
+    """A sweep's folder after one trial ran from beginning to end, and what it reported."""
+    folder = tmp_path_factory.mktemp("sweep")
+    trial = started(config(folder))
+    return folder, [trial.step() for _ in range(3)]
+
+
+def test_a_trial_reports_every_rung_and_leaves_its_checkpoints(whole):
+    folder, results = whole
+    assert [r["steps"] for r in results] == [2, 4, 6]
+    assert [r["done"] for r in results] == [False, False, True]
+    assert all(r["failure"] is None for r in results)
+    for result in results:
+        files = {path.name for path in Path(result["folder"]).iterdir()}
+        assert {"observation.json", "grid.png", "adapter"} <= files
+        assert result["cost"]["train"] > 0 and result["cost"]["score"] > 0
+    assert results[0]["cost"]["load"] > results[1]["cost"]["load"]
+    assert len(list(folder.glob("trials/*/step-*/state.safetensors"))) == 1
+    assert (folder / "panel" / "base.png").exists()
+
+
+def test_what_is_on_disk_is_not_done_again(whole):
+    folder, results = whole
+    trial = started(config(folder))
+    assert [trial.step() for _ in range(3)] == results
+    assert trial._studio is None  # it never needed the models
+
+
+@pytest.mark.parametrize("survives", ["first rung", "second rung, unscored"])
+def test_interrupted_and_started_again_is_as_never_interrupted(whole, tmp_path, survives):
+    folder, results = whole
+    shutil.copytree(folder / "cache", tmp_path / "cache")
+    interrupted = started(config(tmp_path))
+    interrupted.step()
+    if survives == "second rung, unscored":
+        second = Path(interrupted.step()["folder"])
+        (second / "observation.json").unlink()
+    interrupted.cleanup()
+    again = started(config(tmp_path))
+    assert scores([again.step() for _ in range(3)]) == scores(results)
+
+
+def test_a_reused_actor_is_as_a_fresh_one(whole, tmp_path):
+    _, results = whole
+    actor = started(config(tmp_path, trial="t0009", recipe=OTHER))
+    actor.step()
+    assert actor.reset_config(config(tmp_path)) is True
+    assert scores([actor.step() for _ in range(3)]) == scores(results)
+
+
+def test_what_goes_wrong_is_reported_and_the_actor_lives_on(whole, tmp_path):
+    folder, results = whole
+    actor = started(config(tmp_path, subject=str(tmp_path / "nobody")))
+    failed = actor.step()
+    assert failed["done"] and "nobody" in failed["failure"] and "\n" not in failed["failure"]
+    actor.reset_config(config(folder))
+    assert actor.step() == results[0]
+
+
+def test_a_loss_that_is_not_finite_is_a_failure_and_scores_nothing(tmp_path, monkeypatch):
+    import torch
+
+    from trainables.finetune import FineTune
+
+    monkeypatch.setattr(FineTune, "_loss", lambda self, predicted, batch: predicted.sum() * torch.nan)
+    failed = started(config(tmp_path)).step()
+    assert failed["done"] and "not finite" in failed["failure"] and failed["steps"] == 0
+    assert not list(tmp_path.glob("trials/*/*/observation.json"))
