@@ -1,0 +1,40 @@
+# `make demo` and `make test` work from a fresh clone: each does the set-up first.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+TRIALS ?= 24
+
+.PHONY: setup demo test test-slow lint format ui clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --retries 5 --timeout 60 -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: setup  ## a real sweep on the embedded puppets, from nothing to a front in MLflow
+	@n=1; while [ -e runs/demo-$$n ]; do n=$$((n + 1)); done; \
+	$(BIN)/posefront sweep puppets --name demo-$$n --trials $(TRIALS) && \
+	$(BIN)/posefront show demo-$$n && \
+	echo "The front as a page: runs/demo-$$n/pareto.html. MLflow on localhost: make ui"
+
+test: lint
+	$(BIN)/python -m pytest
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
+
+lint: setup
+	$(BIN)/ruff check .
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+ui: setup  ## MLflow on this machine alone
+	$(BIN)/mlflow server --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///$(CURDIR)/runs/mlflow.db \
+		--artifacts-destination $(CURDIR)/runs/mlartifacts --serve-artifacts
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis *.egg-info
