@@ -34,6 +34,8 @@ RAY_SETTINGS = {
     "TUNE_RESULT_BUFFER_LENGTH": "1",
 }
 """Ray reads these when it is imported: no banners, no reports, no result files or snapshots beside our journal."""
+LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Despite its name: a Ray that has no other nodes to talk to listens on 127.0.0.1 alone, on Linux too."""
 OBJECT_STORE_BYTES = 150_000_000
 """Enough for results; Ray would take a third of the memory."""
 
@@ -48,7 +50,7 @@ class Outcome:
 
 def run(config: SweepConfig, reporter: Reporter, trainable: type | None = None) -> Outcome:
     """Runs a new sweep to its end, or to an interruption. InputError, with nothing left behind, for what is wrong."""
-    began = time.time()
+    began = time.monotonic()
     check_new(config.folder.parent, config.name)
     _check(config, trainable)
     tracking = None if config.tracking_uri.startswith("sqlite:") else _open_tracking(config, None)
@@ -61,7 +63,7 @@ def resume(config: SweepConfig, reporter: Reporter, trainable: type | None = Non
 
     What is missing in MLflow is made up for, even when all trials have ended.
     """
-    began = time.time()
+    began = time.monotonic()
     _check(config, trainable)
     return _drive(config, reporter, trainable, began, None)
 
@@ -77,7 +79,6 @@ def _check(config: SweepConfig, trainable: type | None) -> None:
 def _drive(
     config: SweepConfig, reporter: Reporter, trainable: type | None, began: float, tracking: "Tracking | None"
 ) -> Outcome:
-    os.environ.update(RAY_SETTINGS)
     from search.recorder import Recorder
     from search.state import SweepState
 
@@ -101,7 +102,7 @@ def _drive(
     status: Literal["finished", "interrupted", "failed"] = "failed"
     reporter.opened(f"sweep {config.name} in {config.folder}")
     try:
-        record(Opened(began))
+        record(Opened(time.time()))
         rule = rule_for(config.scheduler, space)
         state = SweepState(space, rule, config.sampler, config.seed, config.trials, journal, notify)
         workers, start = 0, 0.0
@@ -109,19 +110,19 @@ def _drive(
             with _ray(config) as workers:
                 record(Tracked(time.time(), recorder.opened()))
                 reporter.started(workers)
-                start = time.time() - began
+                start = time.monotonic() - began
                 _fit(config, state, trainable)
         status = "finished" if state.done else "interrupted"
     except KeyboardInterrupt:
         status = "interrupted"
     finally:
-        drain = time.time()
+        drain = time.monotonic()
         recorder.close(status)
         reporter.close()
         if status != "failed":
-            now = time.time()
+            now = time.monotonic()
             timing = Timing(now - began, start, now - drain, busy, max(1, workers))
-            journal.append(Closed(now, status, timing))
+            journal.append(Closed(time.time(), status, timing))
         journal.close()
     shutil.rmtree(config.folder / RAY_FOLDER, ignore_errors=True)
     return Outcome(status, timing)
@@ -149,6 +150,28 @@ def _described(config: SweepConfig) -> dict[str, Any]:
 @contextmanager
 def _ray(config: SweepConfig) -> Iterator[int]:
     """Ray, started here or found at the config's address, and how many trials it runs at a time."""
+    with _environment(RAY_SETTINGS if config.address else RAY_SETTINGS | LOOPBACK_ONLY):
+        _start(config)
+        import ray
+
+        try:
+            yield _capacity(config, ray.cluster_resources())
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _environment(settings: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _start(config: SweepConfig) -> None:
     import ray
     from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
     from ray._private.ray_logging import global_worker_stdstream_dispatcher
@@ -162,15 +185,14 @@ def _ray(config: SweepConfig) -> Iterator[int]:
     else:
         cpus = None if config.workers is None else math.ceil(config.workers * config.cpus_per_trial)
         ray.init(
-            num_cpus=cpus, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES,
-            _node_ip_address="127.0.0.1", **quiet,
-        )  # fmt: skip
+            address="local",  # else a cluster that was started on this machine would be joined
+            num_cpus=cpus,
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            **quiet,
+        )
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it reports each failed trial; so do we
     global_worker_stdstream_dispatcher.remove_handler("ray_print_logs")  # and Ray each process that died
-    try:
-        yield _capacity(config, ray.cluster_resources())
-    finally:
-        ray.shutdown()
 
 
 def _capacity(config: SweepConfig, resources: dict[str, float]) -> int:

@@ -1,0 +1,166 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from search import cli, show
+from search.generate import pick
+from search.journal import Ended, Journal, Observed, Opened, Proposed
+from search.live import LiveTable, PlainLines, Progress, progress
+from search.rungs import Continue, Stop
+from spaces import InputError, Observation, Recipe
+from tests.search.examples import observed, small_space, small_sweep
+
+FRONT = {("t0001", 10), ("t0001", 20), ("t0002", 20)}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """The home of an interrupted sweep: three observations on the front, one failure."""
+    sweep = small_sweep(tmp_path, trials=4)
+    sweep.save()
+    journal = Journal(sweep.folder)
+    journal.append(Opened(0.0))
+    for trial, rank in (("t0001", 4), ("t0002", 8), ("t0003", 16)):
+        journal.append(Proposed(1.0, trial, Recipe(rank=rank), {"rank": rank}, 7))
+    table = [("t0001", 10, 0.2, 0.9), ("t0002", 10, 0.1, 0.1), ("t0001", 20, 0.7, 0.8), ("t0002", 20, 0.9, 0.1)]
+    for trial, steps, identity, pose in table:
+        folder = sweep.folder / "trials" / trial / f"step-{steps:06d}"
+        if (trial, steps) in FRONT:
+            (folder / "adapter").mkdir(parents=True)
+        seen = observed(trial, steps, identity, pose, journal.ledger.proposals[trial].recipe)
+        journal.append(Observed(2.0, seen, Continue(1, 1), str(folder)))
+    journal.append(Ended(3.0, "t0002", "stopped", "place 2 of 2", 20))
+    journal.append(Ended(4.0, "t0003", "failed", "ValueError: no", 0))
+    journal.close()
+    return tmp_path
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["posefront", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return ended.value.code or 0
+
+
+def test_show_prints_json(home, monkeypatch, capsys):
+    assert call(monkeypatch, "show", "small", "--json", "--home", home) == 0
+    found = json.loads(capsys.readouterr().out)
+    keys = ("sweep", "status", "objectives", "trials", "observations", "front", "knee", "hypervolume")
+    assert tuple(found) == keys
+    assert (found["sweep"], found["status"]) == ("small", "interrupted")
+    assert found["objectives"] == [{"name": name, "direction": "maximize"} for name in ("identity", "pose")]
+    assert len(found["observations"]) == 4
+    assert [trial["status"] for trial in found["trials"]] == ["unfinished", "stopped", "failed"]
+    assert {(o["trial"], o["steps"]) for o in found["front"]} == FRONT
+    assert set(found["front"][0]) == {"trial", "steps", "seed", "scores", "recipe"}
+    assert (found["knee"]["trial"], found["knee"]["steps"]) == ("t0001", 20)
+    assert found["hypervolume"] == pytest.approx(0.2 * 0.9 + 0.5 * 0.8 + 0.2 * 0.1)
+
+
+def test_show_prints_the_front_the_recipe_and_the_failures(home, monkeypatch, capsys):
+    assert call(monkeypatch, "show", "small", "--home", home) == 0
+    text = capsys.readouterr().out
+    assert "Recommended (the front's knee): t0001 at 20 steps" in text and "rank: 4" in text
+    assert "t0003 failed: ValueError: no" in text and "posefront resume small" in text
+
+
+def test_the_home_may_come_from_the_environment(home, monkeypatch, capsys):
+    monkeypatch.setenv("POSEFRONT_HOME", str(home))
+    assert call(monkeypatch, "show", "small", "--json") == 0
+
+
+def test_pick(home):
+    found = show.find(home, "small")
+    assert (pick(found, "knee").trial, pick(found, "knee").steps) == ("t0001", 20)
+    assert pick(found, "t0002@20").scores["identity"] == 0.9
+    for wrong in ("t0002@10", "t0009@10", "best", "t0001"):
+        with pytest.raises(InputError, match="t0001@10"):
+            pick(found, wrong)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["sweep", "nowhere"], "nowhere: no such space"),
+        (["sweep", "puppets", "--subject", "/no/such"], "/no/such: is no folder"),
+        (["sweep", "puppets", "--subject", "SUBJECT", "--base", "/no/such"], "--base: '/no/such' is not there"),
+        (["sweep", "puppets", "--subject", "SUBJECT", "--base", "SUBJECT"], "has no unet/"),
+        (["sweep", "puppets", "--subject", "SUBJECT", "--address", "somewhere"], "--address: 'somewhere' should be"),
+        (["sweep", "puppets", "--name", "small"], "--name: 'small' exists"),
+        (["sweep", "puppets", "--name", "a/b"], "--name: 'a/b' should be"),
+        (["sweep", "puppets", "--home", "/dev/null/runs"], "--home: /dev/null/runs cannot be written"),
+        (["sweep", "puppets", "--subject", "SUBJECT", "--cpus-per-trial", "0"], "cpus_per_trial"),
+        (["show", "other"], "other: is not a sweep under"),
+        (["resume", "other"], "there are: small"),
+        (["generate", "small", "--pose", "/no.json", "--prompt", "x", "-o", "x.png"], "/no.json: cannot be read"),
+        (["generate", "small", "--pose", "/x", "--prompt", "x", "-o", "x.png", "--pick", "t0002@10"], "--pick"),
+    ],
+)
+def test_a_mistake_is_one_line_and_code_2(home, tiny_subject, monkeypatch, capsys, arguments, said):
+    arguments = [str(tiny_subject) if part == "SUBJECT" else part for part in arguments]
+    given = arguments if "--home" in arguments else [*arguments, "--home", str(home)]
+    before = sorted(path.name for path in home.iterdir())
+    assert call(monkeypatch, *given) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and said in error
+    assert sorted(path.name for path in home.iterdir()) == before
+
+
+def test_a_space_file_names_its_line(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "mine.yaml"
+    path.write_text("subject: x\nrungs: [10]\nrecipe:\n  rank: [0, 4]\n")
+    assert call(monkeypatch, "sweep", path, "--home", tmp_path) == 2
+    assert f"{path}, line 4: recipe.rank" in capsys.readouterr().err
+
+
+def test_spaces_explains_what_is_shipped(monkeypatch, capsys):
+    assert call(monkeypatch, "spaces") == 0
+    assert "puppets: scored at" in capsys.readouterr().out
+
+
+def test_help_does_not_wait_for_the_heavy_libraries():
+    code = "import sys, search.cli; print(sorted({'ray', 'torch', 'mlflow', 'optuna', 'plotly'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_progress_counts_and_estimates(home):
+    found = show.find(home, "small")
+    seen = progress(found.ledger, found.space, 4)
+    assert (seen.running, seen.finished, seen.stopped, seen.failed, seen.ended) == (1, 0, 1, 1, 2)
+    assert seen.reached == ((10, 2), (20, 2), (40, 0)) and seen.front == 3
+    assert {objective.name: o.trial for objective, o in seen.best} == {"identity": "t0002", "pose": "t0001"}
+
+
+def test_time_left():
+    before = Progress(10, 2, 0, 0, 0, reached=(), front=0, hypervolume=0.0, best=(), busy=10.0)
+    assert before.seconds_left(2) is None
+    halfway = Progress(10, 2, 3, 1, 0, reached=(), front=0, hypervolume=0.0, best=(), busy=50.0)
+    assert halfway.seconds_left(2) == pytest.approx(10.0 * 5 / 2)  # 50 s for 4 and two halves; 4 and two halves to go
+    assert halfway.seconds_left(4) == pytest.approx(halfway.seconds_left(2) / 2)
+
+
+@pytest.mark.parametrize("kind", [LiveTable, PlainLines])
+def test_reporters_show_a_sweep_as_it_goes(tmp_path, kind):
+    path = tmp_path / "out.txt"
+    with path.open("w") as file:
+        console = Console(file=file, force_terminal=kind is LiveTable, width=120)
+        reporter, ledger = kind(console, small_space(), 2), show.Ledger()
+        reporter.opened("sweep small")
+        reporter.started(2)
+        seen: Observation = observed("t0001", 40, 0.5, 0.5)
+        events = [
+            Proposed(1.0, "t0001", Recipe(), {}, 1),
+            Observed(2.0, seen, Stop("finished", "reached the last rung, 40 steps"), "f"),
+            Ended(2.0, "t0001", "finished", "reached the last rung, 40 steps", 40),
+        ]
+        for event in events:
+            ledger.add(event)
+            reporter.event(event, ledger)
+        reporter.note("a note")
+        reporter.close()
+    text = path.read_text()
+    assert "t0001" in text and "a note" in text and "0.25" in text and ("1 of 2" in text)
