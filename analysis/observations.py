@@ -1,0 +1,118 @@
+"""Observations as a table, and how they are kept in MLflow.
+
+In MLflow a sweep is a run of the experiment `posefront`, each trial a nested run: the recipe's fields are its
+parameters, every score and cost is a metric with training steps as step, trial name and seed are tags.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from spaces import Cost, InputError, Observation, Recipe
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+EXPERIMENT = "posefront"
+PARENT_TAG = "mlflow.parentRunId"
+TRIAL_TAG = "trial"
+SEED_TAG = "seed"
+COST_PREFIX = "cost."
+
+
+def frame(observations: Sequence[Observation]) -> pd.DataFrame:
+    """One row for each observation: trial, seed, steps, the recipe's fields, the scores, `cost.*` in seconds.
+
+    A score that some observations lack is NaN there.
+    """
+    rows = [
+        {"trial": o.trial, "seed": o.seed, "steps": o.steps, **o.recipe.model_dump(), **metrics(o)}
+        for o in observations
+    ]
+    names = ["trial", "seed", "steps", *Recipe.model_fields, *(name for row in rows for name in row)]
+    return pd.DataFrame(rows, columns=list(dict.fromkeys(names)))
+
+
+def metrics(observation: Observation) -> dict[str, float]:
+    """An observation's numbers by the names they have in MLflow: scores as they are, costs as `cost.*`."""
+    costs = {COST_PREFIX + name: seconds for name, seconds in vars(observation.cost).items()}
+    return observation.scores | costs
+
+
+def from_mlflow(uri: str, sweep_name: str) -> list[Observation]:
+    """All observations of one sweep, by trial and steps, read from MLflow alone.
+
+    The panel's cells are not in MLflow: `cells` is empty. Raises InputError when there is no such sweep, or
+    more than one (then the run id of the one that is meant will do as its name).
+    """
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri)
+    trials = child_runs(client, _sweep_run(client, uri, sweep_name))
+    return sorted((o for run in trials for o in _observations(client, run)), key=lambda o: (o.trial, o.steps))
+
+
+def child_runs(client: "MlflowClient", parent: "Run") -> list["Run"]:
+    """The runs of a sweep's trials, oldest first."""
+    return list(_search(client, parent.info.experiment_id, f"tags.`{PARENT_TAG}` = '{parent.info.run_id}'"))
+
+
+def history(client: "MlflowClient", run: "Run") -> dict[int, dict[str, float]]:
+    """A trial's metrics: {steps: {name: value}}, in the order of steps."""
+    by_step: dict[int, dict[str, float]] = {}
+    for name in sorted(run.data.metrics):
+        for metric in client.get_metric_history(run.info.run_id, name):
+            by_step.setdefault(metric.step, {})[name] = metric.value
+    return dict(sorted(by_step.items()))
+
+
+def _observations(client: "MlflowClient", run: "Run") -> Iterator[Observation]:
+    params = {name: _value(text) for name, text in run.data.params.items()}
+    recipe = Recipe.parse(params, f"run {run.info.run_name}")
+    for steps, values in history(client, run).items():
+        yield Observation(
+            trial=run.data.tags[TRIAL_TAG],
+            recipe=recipe,
+            seed=int(run.data.tags[SEED_TAG]),
+            steps=steps,
+            scores={name: value for name, value in values.items() if not name.startswith(COST_PREFIX)},
+            cost=Cost(**{name.removeprefix(COST_PREFIX): value for name, value in values.items()
+                         if name.startswith(COST_PREFIX)}),
+        )
+
+
+def _sweep_run(client: "MlflowClient", uri: str, sweep_name: str) -> "Run":
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    runs = [] if experiment is None else list(_search(client, experiment.experiment_id, ""))
+    sweeps = [run for run in runs if PARENT_TAG not in run.data.tags]
+    named = [run for run in sweeps if sweep_name in (run.info.run_name, run.info.run_id)]
+    if not named:
+        names = ", ".join(sorted({run.info.run_name for run in sweeps})) or "none"
+        raise InputError(uri, f"there is no sweep {sweep_name!r}; there are: {names}")
+    if len(named) > 1:
+        ids = ", ".join(run.info.run_id for run in named)
+        raise InputError(uri, f"several sweeps are named {sweep_name!r}; give the id of one instead: {ids}")
+    return named[0]
+
+
+def _search(client: "MlflowClient", experiment_id: str, query: str) -> Iterator["Run"]:
+    token = None
+    while True:
+        page = client.search_runs([experiment_id], query, max_results=1000, page_token=token,
+                                  order_by=["attributes.start_time ASC"])
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _value(text: str) -> Any:
+    """A parameter as it was before MLflow made it text."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

@@ -1,0 +1,265 @@
+"""The record of a sweep in MLflow: the sweep is a run, each trial a nested run."""
+
+import logging
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from analysis.observations import EXPERIMENT, PARENT_TAG, SEED_TAG, TRIAL_TAG, child_runs, history, metrics
+from spaces import InputError, Observation, Recipe, Space
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment, Run
+
+RUN_STATUS = {"finished": "FINISHED", "stopped": "KILLED", "interrupted": "KILLED", "failed": "FAILED"}
+"""What MLflow calls the end of a trial or sweep."""
+
+_READING = """
+**Start with `pareto.html`** among this run's artifacts: every scored checkpoint of every trial, and the
+front, which none of them beats in all objectives. Hover over a point for its recipe. `pareto.png` is the
+same as a picture.
+
+- *Metrics* of this run: the front's hypervolume (0 is nothing, 1 the ideal) over trials and over seconds.
+- *Child runs* are trials: parameters are the recipe, metrics are scores over training steps, images are what
+  the checkpoints draw on the panel. The tag `reason` says why a trial ended; `front = yes` marks those on the
+  front, which have their adapters among their artifacts.
+- *Status* of a trial: finished reached the last rung, killed was stopped at an earlier one, failed broke.
+"""
+
+
+@dataclass
+class _Child:
+    """What MLflow already has of a trial, so that nothing is logged twice."""
+
+    run_id: str
+    observed: set[int] = field(default_factory=set)
+    pictured: set[int] = field(default_factory=set)
+    kept: set[int] = field(default_factory=set)
+    stale: set[int] = field(default_factory=set)
+    """Adapters from before a restart, perhaps half written."""
+    has_params: bool = True
+    on_front: bool = False
+    ended: bool = False
+
+
+class Tracking:
+    """Writes one sweep to MLflow. All calls from one thread; each may be repeated, also after a restart."""
+
+    def __init__(self, uri: str, artifacts: str, sweep_name: str, parent_run_id: str | None = None) -> None:
+        """Opens the sweep's run, or makes it.
+
+        `uri` is absolute: `sqlite:////home/me/runs/mlflow.db`, `http://127.0.0.1:5000`; `artifacts` is the
+        folder for a new database's artifacts (a server has its own). InputError when a server is not there.
+        """
+        self.sweep_name = sweep_name
+        self._client = _connect(uri)
+        experiment = _experiment(self._client, uri, artifacts)
+        self._experiment_id = experiment.experiment_id
+        if parent_run_id is None:
+            self.parent_run_id = self._client.create_run(self._experiment_id, run_name=sweep_name).info.run_id
+            self._children: dict[str, _Child] = {}
+            self._described: set[str] = set()
+        else:
+            self.parent_run_id = parent_run_id
+            self._client.update_run(parent_run_id, status="RUNNING")
+            parent = self._client.get_run(parent_run_id)
+            self._described = set(parent.data.params)
+            runs = child_runs(self._client, parent)
+            self._children = {run.data.tags[TRIAL_TAG]: self._recall(run) for run in runs}
+
+    def describe(self, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+        """The sweep's settings. A parameter keeps its first value; tags take the new one."""
+        from mlflow.entities import Param, RunTag
+
+        new = [Param(name, str(value)) for name, value in params.items() if name not in self._described]
+        note = {"mlflow.note.content": f"{_summary(self.sweep_name, params)}\n{_READING}"}
+        all_tags = [RunTag(name, str(value)) for name, value in (note | dict(tags)).items()]
+        self._client.log_batch(self.parent_run_id, params=new, tags=all_tags)
+        self._described |= set(params)
+
+    def trial_started(self, trial: str, recipe: Recipe, seed: int) -> None:
+        """A nested run with the recipe as parameters."""
+        from mlflow.entities import Param
+
+        if trial not in self._children:
+            tags = {PARENT_TAG: self.parent_run_id, TRIAL_TAG: trial, SEED_TAG: str(seed)}
+            run = self._client.create_run(self._experiment_id, run_name=trial, tags=tags)
+            self._children[trial] = _Child(run.info.run_id, has_params=False)
+        child = self._children[trial]
+        if not child.has_params:
+            params = [Param(name, str(value)) for name, value in recipe.flat().items()]
+            self._client.log_batch(child.run_id, params=params)
+            child.has_params = True
+
+    def observed(self, observation: Observation, folder: Path) -> None:
+        """Scores and costs at step = training steps, and the checkpoint's `grid.png` if it drew one."""
+        from mlflow.entities import Metric
+        from PIL import Image
+
+        child, steps = self._children[observation.trial], observation.steps
+        grid = folder / "grid.png"
+        if steps not in child.pictured and grid.exists():
+            with Image.open(grid) as picture:
+                self._client.log_image(child.run_id, picture, key="panel", step=steps)
+            child.pictured.add(steps)
+        if steps not in child.observed:
+            now = _now()
+            numbers = [Metric(name, value, now, steps) for name, value in metrics(observation).items()]
+            self._client.log_batch(child.run_id, metrics=numbers)
+            child.observed.add(steps)
+
+    def trial_ended(self, trial: str, status: str, reason: str) -> None:
+        """How a trial ended: `finished`, `stopped` or `failed`, why, and at how many steps."""
+        from mlflow.entities import RunTag
+
+        child = self._children[trial]
+        if child.ended:
+            return
+        tags = {"status": status, "reason": reason, "stopped_at": str(max(child.observed, default=0))}
+        self._client.log_batch(child.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+        self._client.set_terminated(child.run_id, RUN_STATUS[status])
+        child.ended = True
+
+    def hypervolume(self, trials: int, seconds: float, value: float) -> None:
+        """The front's hypervolume so far, over trials and over seconds since the sweep's start."""
+        from mlflow.entities import Metric
+
+        now = _now()
+        self._client.log_batch(self.parent_run_id, metrics=[
+            Metric("hypervolume over trials", value, now, trials),
+            Metric("hypervolume over seconds", value, now, round(seconds)),
+        ])
+
+    def refresh(
+        self,
+        observations: Sequence[Observation],
+        base_scores: Mapping[str, float] | None,
+        space: Space,
+        folder: Path,
+    ) -> None:
+        """`pareto.html` and `pareto.png` of all observations, in the sweep's folder and as its run's artifacts."""
+        from analysis.plots import pareto_html, pareto_png
+
+        html = pareto_html(observations, space.objectives, base_scores, space.name)
+        png = pareto_png(observations, space.objectives, base_scores, space.name)
+        for name, content in (("pareto.html", html.encode()), ("pareto.png", png)):
+            _replace(folder / name, content)
+            self._client.log_artifact(self.parent_run_id, str(folder / name))
+
+    def keep_adapters(self, front: Sequence[tuple[Observation, Path]]) -> None:
+        """The adapters on the front, and no others, are artifacts `adapter-000100` of their runs.
+
+        `front` has each observation on the front with its checkpoint's folder, which contains `adapter/`.
+        """
+        wanted = {(o.trial, o.steps): folder / "adapter" for o, folder in front}
+        for (trial, steps), adapter in wanted.items():
+            child = self._children[trial]
+            if steps not in child.kept:
+                self._client.log_artifacts(child.run_id, str(adapter), _adapter_name(steps))
+                child.kept.add(steps)
+                child.stale.discard(steps)
+            if not child.on_front:
+                self._client.set_tag(child.run_id, "front", "yes")
+                child.on_front = True
+        for trial, child in self._children.items():
+            for steps in [steps for steps in child.kept | child.stale if (trial, steps) not in wanted]:
+                self._delete_artifacts(child.run_id, _adapter_name(steps))
+                child.kept.discard(steps)
+                child.stale.discard(steps)
+            if child.on_front and not child.kept:
+                self._client.set_tag(child.run_id, "front", "no")
+                child.on_front = False
+
+    def finish(self, status: str) -> None:
+        """Closes the sweep's run: `finished`, `interrupted` or `failed`."""
+        self._client.set_tag(self.parent_run_id, "status", status)
+        self._client.set_terminated(self.parent_run_id, RUN_STATUS[status])
+
+    def _recall(self, run: "Run") -> _Child:
+        artifacts = [info.path for info in self._client.list_artifacts(run.info.run_id)]
+        pictures = self._client.list_artifacts(run.info.run_id, "images") if "images" in artifacts else []
+        return _Child(
+            run_id=run.info.run_id,
+            observed=set(history(self._client, run)),
+            pictured={int(info.path.split("+step+")[1].split("+")[0]) for info in pictures},
+            stale={int(path.removeprefix("adapter-")) for path in artifacts if "adapter-" in path},
+            has_params=bool(run.data.params),
+            on_front=run.data.tags.get("front") == "yes",
+            ended=run.info.status != "RUNNING",
+        )
+
+    def _delete_artifacts(self, run_id: str, path: str) -> None:
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        root = self._client.get_run(run_id).info.artifact_uri
+        get_artifact_repository(root, tracking_uri=self._client.tracking_uri).delete_artifacts(path)
+
+
+def _connect(uri: str) -> "MlflowClient":
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow import MlflowClient
+
+    address = urlsplit(uri)
+    if address.scheme in ("http", "https"):  # MLflow itself would try for minutes
+        port = address.port or (443 if address.scheme == "https" else 80)
+        try:
+            socket.create_connection((address.hostname or "", port), timeout=10).close()
+        except OSError as error:
+            raise InputError("--tracking-uri", f"{uri} does not answer: {error.strerror or error}") from None
+    with _quiet("mlflow.store.db", "alembic"):
+        return MlflowClient(uri)
+
+
+def _experiment(client: "MlflowClient", uri: str, artifacts: str) -> "Experiment":
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is None:
+        local = uri.startswith("sqlite:")
+        location = Path(artifacts).absolute().as_uri() if local else None
+        return client.get_experiment(client.create_experiment(EXPERIMENT, artifact_location=location))
+    if experiment.lifecycle_stage != "active":
+        undo = f"mlflow experiments restore -x {experiment.experiment_id}"
+        raise InputError(uri, f"the experiment {EXPERIMENT!r} is deleted; bring it back with `{undo}`")
+    return experiment
+
+
+@contextmanager
+def _quiet(*names: str) -> Iterator[None]:
+    """Creating a database is a page of migrations in the log."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _summary(sweep_name: str, params: Mapping[str, Any]) -> str:
+    rows = "\n".join(f"| {name} | `{value}` |" for name, value in params.items())
+    return f"# {sweep_name}\n\n| | |\n|---|---|\n{rows}\n"
+
+
+def _adapter_name(steps: int) -> str:
+    return f"adapter-{steps:06d}"
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """A reader sees the old file or the new one, never half of it."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        file.write(content)
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, path)
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
