@@ -11,6 +11,8 @@ from trainables.puppets.loop import fit, seeded
 
 _KL_WEIGHT = 2e-7
 _BATCH = 16
+_CYCLES = 2
+"""Warm restarts of the decoder's rate (Loshchilov & Hutter 2017): the first alone ended at 29.7 dB."""
 
 
 def train_autoencoder(data: Dataset, steps: int, work: Path, seed: int, device: str) -> AutoencoderKL:
@@ -36,7 +38,7 @@ def train_autoencoder(data: Dataset, steps: int, work: Path, seed: int, device: 
 
 
 def polish_decoder(vae: AutoencoderKL, data: Dataset, steps: int, work: Path, seed: int, device: str) -> None:
-    """Trains the decoder on, for the squared error alone, as Stable Diffusion's later decoders were.
+    """Trains the decoder on, `steps` a cycle, for the squared error alone, as Stable Diffusion's later decoders were.
 
     The encoder stays, so latents do too: the UNet may be trained before, after, or beside.
     """
@@ -52,7 +54,8 @@ def polish_decoder(vae: AutoencoderKL, data: Dataset, steps: int, work: Path, se
             decoded = vae.decode(latents.to(device)).sample.float()
         return (decoded - to_unit(data.pixels[index]).to(device)).square().mean()
 
-    fit("decoder", vae, loss, steps, 1e-3, work, seed + 5)
+    for cycle in range(_CYCLES):
+        fit(f"decoder-{cycle}", vae, loss, steps, 1e-3, work, seed + 5 + 100 * cycle)
     vae.eval().requires_grad_(True)
 
 
