@@ -129,7 +129,9 @@ def _summary(
     if not observations:
         return "no checkpoint scored yet"
     trials, on_front = len({o.trial for o in observations}), non_dominated(losses).sum()
-    parts = [f"{trials} trials, {len(observations)} scored checkpoints, {on_front} on the front"]
+    parts = [f"trials: {trials}, scored checkpoints: {len(observations)}, on the front: {on_front}"]
+    if len(objectives) > 2:
+        parts[0] += f" of {', '.join(o.name for o in objectives)}"
     volume = f"hypervolume {hypervolume(losses, REFERENCE_LOSS):.3f}"
     if base_scores:
         volume += f", untuned base {hypervolume(to_losses(objectives, [base_scores]), REFERENCE_LOSS):.3f}"
@@ -152,7 +154,7 @@ def _range(values: Floats, objective: Objective) -> tuple[float, float]:
     """Around the values with a margin; the whole scale without any."""
     values = values if len(values) else np.array([objective.ideal, objective.nadir])
     low, high = float(np.min(values)), float(np.max(values))
-    margin = max(0.08 * (high - low), 0.02 * abs(objective.ideal - objective.nadir))
+    margin = max(0.08 * (high - low), 0.04 * abs(objective.ideal - objective.nadir))
     return low - margin, high + margin
 
 

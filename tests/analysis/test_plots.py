@@ -1,0 +1,96 @@
+"""What the plots show: the prepared data is tested, and that both renderings hold it."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from analysis.pareto import hypervolume
+from analysis.plots import pareto_html, pareto_png, prepare
+from spaces import OBJECTIVES, Observation, Recipe, parse_objectives, to_losses
+
+BOTH = parse_objectives(["identity", "pose"])
+BASE = {"identity": 0.3, "pose": 0.8, "drift": 0.0}
+NAN = float("nan")
+
+
+def scored(trial: str, steps: int, identity: float, pose: float, drift: float = 0.1) -> Observation:
+    scores = {"identity": identity, "pose": pose, "drift": drift}
+    return Observation(trial, Recipe(rank=12), 5, steps, scores)
+
+
+SOME = [
+    scored("t0000", 200, 0.80, 0.50), scored("t0000", 100, 0.70, 0.75), scored("t0001", 100, 0.55, 0.65),
+    scored("t0002", 100, 0.40, 0.90), scored("t0003", 100, 0.90, NAN),
+]  # fmt: skip
+
+
+def test_the_front_its_knee_and_the_ways_of_the_trials():
+    plot = prepare(SOME, BOTH, BASE, "small")
+    assert [plot.names[i] for i in plot.front] == ["t0000@200", "t0000@100", "t0002@100"]
+    assert plot.names[plot.knee] == "t0000@100"
+    assert [path.tolist() for path in plot.paths] == [[[0.7, 0.75], [0.8, 0.5]]]
+    assert plot.base == (0.3, 0.8)
+
+
+def test_what_has_no_number_is_left_out_and_counted():
+    plot = prepare(SOME, BOTH, BASE, "small")
+    assert "t0003@100" not in plot.names and len(plot.points) == 4
+    assert "trials: 4, scored checkpoints: 5, on the front: 3" in plot.summary and "1 without" in plot.summary
+
+
+def test_axes_say_which_way_is_better():
+    plot = prepare(SOME, parse_objectives(["identity", "drift"]), BASE, "small")
+    assert plot.axis_titles[0].endswith("(higher is better)") and plot.axis_titles[1].endswith("(lower is better)")
+    assert plot.better == (1, -1)
+
+
+@pytest.mark.parametrize("names", [["identity", "pose"], ["drift", "identity"], ["pose", "drift"]])
+def test_the_stairs_enclose_the_hypervolume(names: list[str]):
+    objectives = parse_objectives(names)
+    observations = [o for o in SOME if o.trial != "t0003"] + [scored("t0004", 50, 0.2, 0.95, 0.02)]
+    stairs = prepare(observations, objectives, None, "small").stairs
+    corner = np.array([[o.nadir for o in objectives]])
+    x, y = np.vstack([stairs, corner]).T
+    area = abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2
+    assert area == pytest.approx(hypervolume(to_losses(objectives, [o.scores for o in observations]), 1.0))
+
+
+def test_three_objectives_have_a_front_and_no_stairs():
+    three = (*BOTH, OBJECTIVES["drift"])
+    observations = [*SOME, scored("t0005", 50, 0.3, 0.3, 0.0)]
+    plot = prepare(observations, three, BASE, "small")
+    assert "t0005@50" in [plot.names[i] for i in plot.front]
+    assert len(plot.stairs) == 0 and "of identity, pose, drift" in plot.summary
+    assert pareto_png(observations, three, BASE, "small")
+
+
+def test_hovering_tells_trial_steps_scores_and_recipe():
+    plot = prepare(SOME, BOTH, BASE, "small")
+    assert "<b>t0000</b> at 200 steps, seed 5" in plot.hover[0]
+    for line in ("<b>identity 0.800</b>", "<b>pose 0.500</b>", "drift 0.100", "rank 12", "targets attention"):
+        assert line in plot.hover[0].split("<br>")
+
+
+def test_the_page_needs_no_network():
+    page = pareto_html(SOME, BOTH, BASE, "small")
+    assert not re.findall(r"<(?:script|link)[^>]*(?:src|href)=", page)
+    assert "plotly" in page.lower() and len(page) > 1_000_000
+    assert "t0000@100" in page and "untuned base" in page
+
+
+def test_names_cannot_break_the_page():
+    page = pareto_html(SOME, BOTH, BASE, "</script><script>alert(1)</script>")
+    assert "<script>alert" not in page
+
+
+@pytest.mark.parametrize(
+    "observations", [[], SOME[:1], [scored("t0000", 100, NAN, NAN)], [SOME[1]] * 2], ids=["none", "one", "nan", "equal"]
+)
+@pytest.mark.parametrize("base", [None, BASE], ids=["no base", "base"])
+def test_few_observations_make_plots_too(observations, base):
+    assert pareto_html(observations, BOTH, base, "small").startswith("<!DOCTYPE html>")
+    with Image.open(io.BytesIO(pareto_png(observations, BOTH, base, "small"))) as picture:
+        assert picture.size == (1440, 960)

@@ -1,0 +1,260 @@
+"""What a sweep leaves in MLflow: everything once, also when the driver was killed in between."""
+
+import logging
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from PIL import Image
+
+from analysis.observations import from_mlflow
+from search.tracking import Tracking
+from spaces import Cost, InputError, Observation, Recipe
+from tests.search.examples import small_space
+
+RECIPE = Recipe(rank=4, learning_rate=1.25e-4, text_encoder="lora", targets="attention+ff")
+BASE = {"identity": 0.3, "pose": 0.8, "drift": 0.0}
+
+
+def observation(trial: str = "t0000", steps: int = 10, identity: float = 0.5, recipe: Recipe = RECIPE) -> Observation:
+    scores = {"identity": identity, "pose": 0.7, "drift": 0.1}
+    return Observation(trial, recipe, 17, steps, scores, {}, Cost(1.5, 0.25, 0.125))
+
+
+def checkpoint(home: Path, trial: str, steps: int) -> Path:
+    """A checkpoint's folder with a picture and an adapter."""
+    folder = home / "trials" / trial / f"step-{steps:06d}"
+    (folder / "adapter").mkdir(parents=True, exist_ok=True)
+    (folder / "adapter" / "unet.safetensors").write_bytes(b"weights")
+    (folder / "adapter" / "unet.json").write_text("{}")
+    Image.new("RGB", (48, 32), "teal").save(folder / "grid.png")
+    return folder
+
+
+class Sweep:
+    """One sweep's tracking, and MLflow's own view of it."""
+
+    def __init__(self, uri: str, home: Path) -> None:
+        self.uri, self.home, self.client = uri, home, MlflowClient(uri)
+        self.tracking = Tracking(uri, str(home / "mlartifacts"), "mine")
+
+    def restart(self) -> Tracking:
+        parent = self.tracking.parent_run_id
+        self.tracking = Tracking(self.uri, str(self.home / "mlartifacts"), "mine", parent)
+        assert self.tracking.parent_run_id == parent
+        return self.tracking
+
+    def observe(self, trial: str, *steps: int) -> None:
+        self.tracking.trial_started(trial, RECIPE, 17)
+        for step in steps:
+            self.tracking.observed(observation(trial, step), checkpoint(self.home, trial, step))
+
+    def keep(self, *front: tuple[str, int]) -> None:
+        self.tracking.keep_adapters([(observation(t, s), checkpoint(self.home, t, s)) for t, s in front])
+
+    @property
+    def parent(self) -> Run:
+        return self.client.get_run(self.tracking.parent_run_id)
+
+    def children(self) -> dict[str, Run]:
+        runs = self.client.search_runs([self.parent.info.experiment_id])
+        mine = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == self.tracking.parent_run_id]
+        assert len({r.info.run_name for r in mine}) == len(mine)
+        return {r.info.run_name: r for r in mine}
+
+    def artifacts(self, run: Run, folder: str | None = None) -> list[str]:
+        return sorted(info.path for info in self.client.list_artifacts(run.info.run_id, folder))
+
+    def values(self, run: Run, metric: str) -> list[tuple[int, float]]:
+        return [(m.step, m.value) for m in self.client.get_metric_history(run.info.run_id, metric)]
+
+
+@pytest.fixture
+def sweep(tracking_uri: str, tmp_path: Path) -> Sweep:
+    return Sweep(tracking_uri, tmp_path)
+
+
+def test_the_sweep_is_a_run_with_its_settings_and_a_guide(sweep: Sweep):
+    sweep.tracking.describe({"space": "small", "trials": 24}, {"version": "0.1"})
+    run = sweep.parent
+    assert run.info.run_name == "mine" and run.info.status == "RUNNING"
+    assert run.data.params == {"space": "small", "trials": "24"}
+    assert run.data.tags["version"] == "0.1"
+    assert "`small`" in run.data.tags["mlflow.note.content"] and "pareto.html" in run.data.tags["mlflow.note.content"]
+
+
+def test_a_trial_is_a_nested_run_with_its_recipe(sweep: Sweep):
+    sweep.tracking.trial_started("t0000", RECIPE, 17)
+    run = sweep.children()["t0000"]
+    assert run.data.params == {name: str(value) for name, value in RECIPE.flat().items()}
+    assert run.data.tags["trial"] == "t0000" and run.data.tags["seed"] == "17"
+    assert run.info.status == "RUNNING"
+
+
+def test_an_observation_is_scores_costs_and_a_picture_at_its_steps(sweep: Sweep):
+    sweep.observe("t0000", 10, 20)
+    run = sweep.children()["t0000"]
+    assert sweep.values(run, "identity") == [(10, 0.5), (20, 0.5)]
+    assert sweep.values(run, "cost.train") == [(10, 1.5), (20, 1.5)]
+    pictures = [path for path in sweep.artifacts(run, "images") if path.endswith(".png")]
+    assert ["panel+step+10+" in path for path in pictures] == [True, False]
+    assert ["panel+step+20+" in path for path in pictures] == [False, True]
+
+
+def test_a_checkpoint_without_a_picture_has_its_scores(sweep: Sweep, tmp_path: Path):
+    sweep.tracking.trial_started("t0000", RECIPE, 17)
+    sweep.tracking.observed(observation(), tmp_path)
+    assert sweep.values(sweep.children()["t0000"], "pose") == [(10, 0.7)]
+
+
+@pytest.mark.parametrize(
+    "status, shown", [("finished", "FINISHED"), ("stopped", "KILLED"), ("failed", "FAILED")]
+)
+def test_how_a_trial_ended(sweep: Sweep, status: str, shown: str):
+    sweep.observe("t0000", 10, 20)
+    sweep.tracking.trial_ended("t0000", status, "loss was nan at step 31")
+    run = sweep.children()["t0000"]
+    assert run.info.status == shown
+    assert run.data.tags["reason"] == "loss was nan at step 31"
+    assert run.data.tags["status"] == status and run.data.tags["stopped_at"] == "20"
+
+
+def test_everything_told_again_after_a_restart_is_there_once(sweep: Sweep):
+    def tell() -> None:
+        sweep.tracking.describe({"space": "small"}, {})
+        sweep.observe("t0000", 10, 20)
+        sweep.tracking.trial_ended("t0000", "stopped", "ranked 4 of 5 at 20 steps")
+        sweep.observe("t0001", 10)
+
+    tell()
+    before = {name: (run.to_dictionary(), sweep.artifacts(run, "images")) for name, run in sweep.children().items()}
+    tell()
+    sweep.restart()
+    tell()
+    after = {name: (run.to_dictionary(), sweep.artifacts(run, "images")) for name, run in sweep.children().items()}
+    assert after == before
+    assert sweep.values(sweep.children()["t0000"], "identity") == [(10, 0.5), (20, 0.5)]
+
+
+def test_what_a_crash_cut_short_is_made_good(sweep: Sweep, monkeypatch: pytest.MonkeyPatch):
+    def crash(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(MlflowClient, "log_batch", crash)
+        sweep.tracking.trial_started("t0000", RECIPE, 17)  # the run is there, its parameters are not
+    sweep.restart().trial_started("t0000", RECIPE, 17)
+    assert sweep.children()["t0000"].data.params["rank"] == "4"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(MlflowClient, "log_batch", crash)
+        sweep.observe("t0000", 10)  # the picture is there, the scores are not
+    sweep.restart()
+    sweep.observe("t0000", 10)
+    run = sweep.children()["t0000"]
+    assert sweep.values(run, "identity") == [(10, 0.5)]
+    assert len([path for path in sweep.artifacts(run, "images") if path.endswith(".png")]) == 1
+
+
+def test_a_resumed_sweep_runs_again_and_may_have_other_settings(sweep: Sweep):
+    sweep.tracking.describe({"trials": 24}, {})
+    sweep.tracking.finish("interrupted")
+    assert sweep.parent.info.status == "KILLED" and sweep.parent.data.tags["status"] == "interrupted"
+    sweep.restart().describe({"trials": 48, "sampler": "tpe"}, {"version": "2"})
+    assert sweep.parent.info.status == "RUNNING"
+    assert sweep.parent.data.params == {"trials": "24", "sampler": "tpe"}
+    sweep.tracking.finish("finished")
+    assert sweep.parent.info.status == "FINISHED" and sweep.parent.data.tags["status"] == "finished"
+
+
+def test_hypervolume_over_trials_and_over_seconds(sweep: Sweep):
+    sweep.tracking.hypervolume(3, 61.4, 0.25)
+    sweep.tracking.hypervolume(5, 99.6, 0.5)
+    assert sweep.values(sweep.parent, "hypervolume over trials") == [(3, 0.25), (5, 0.5)]
+    assert sweep.values(sweep.parent, "hypervolume over seconds") == [(61, 0.25), (100, 0.5)]
+
+
+def test_plots_are_in_the_folder_and_in_mlflow(sweep: Sweep, tmp_path: Path):
+    sweep.tracking.refresh([observation()], BASE, small_space(), tmp_path)
+    assert "at 20 steps" not in (tmp_path / "pareto.html").read_text()
+    sweep.tracking.refresh([observation(), observation(steps=20, identity=0.6)], BASE, small_space(), tmp_path)
+    assert "at 20 steps" in (tmp_path / "pareto.html").read_text()
+    assert sweep.artifacts(sweep.parent) == ["pareto.html", "pareto.png"]
+    assert not [name for name in os.listdir(tmp_path) if name.startswith(".pareto")]
+    in_mlflow = Path(sweep.client.download_artifacts(sweep.tracking.parent_run_id, "pareto.html"))
+    assert in_mlflow.read_text() == (tmp_path / "pareto.html").read_text()
+
+
+def test_only_the_front_keeps_its_adapters(sweep: Sweep):
+    sweep.observe("t0000", 10, 20)
+    sweep.observe("t0001", 10)
+    sweep.keep(("t0000", 10), ("t0000", 20))
+    run = sweep.children()["t0000"]
+    assert sweep.artifacts(run, "adapter-000010") == [
+        "adapter-000010/unet.json", "adapter-000010/unet.safetensors",
+    ]  # fmt: skip
+    assert run.data.tags["front"] == "yes" and "front" not in sweep.children()["t0001"].data.tags
+    sweep.keep(("t0000", 20), ("t0001", 10))
+    sweep.keep(("t0000", 20), ("t0001", 10))
+    assert sweep.artifacts(sweep.children()["t0000"]) == ["adapter-000020", "images"]
+    sweep.restart()
+    sweep.keep(("t0001", 10))
+    children = sweep.children()
+    assert sweep.artifacts(children["t0000"]) == ["images"] and children["t0000"].data.tags["front"] == "no"
+    assert sweep.artifacts(children["t0001"]) == ["adapter-000010", "images"]
+    assert children["t0001"].data.tags["front"] == "yes"
+
+
+def test_an_adapter_half_copied_when_the_driver_died_is_copied_whole(sweep: Sweep, tmp_path: Path):
+    sweep.observe("t0000", 10)
+    (tmp_path / "unet.json").write_text("{}")
+    sweep.client.log_artifact(sweep.children()["t0000"].info.run_id, str(tmp_path / "unet.json"), "adapter-000010")
+    sweep.restart()
+    sweep.keep(("t0000", 10))
+    assert len(sweep.artifacts(sweep.children()["t0000"], "adapter-000010")) == 2
+
+
+def test_observations_come_back_from_mlflow_as_they_were(sweep: Sweep):
+    plain = Recipe(prior_weight=0.0, min_snr_gamma=5.0, dropout=0.1 + 0.2)
+    sweep.observe("t0001", 20, 10)
+    sweep.tracking.trial_started("t0000", plain, 17)
+    sweep.tracking.observed(observation("t0000", 10, 1 / 3, plain), sweep.home)
+    expected = [observation("t0000", 10, 1 / 3, plain), observation("t0001", 10), observation("t0001", 20)]
+    assert from_mlflow(sweep.uri, "mine") == expected
+    assert from_mlflow(sweep.uri, sweep.tracking.parent_run_id) == expected
+    assert from_mlflow(sweep.uri, "another") == []
+
+
+def test_a_sweep_that_is_not_there_or_not_the_only_one(sweep: Sweep):
+    with pytest.raises(InputError, match="no sweep 'yours'; there are: another, mine"):
+        from_mlflow(sweep.uri, "yours")
+    Tracking(sweep.uri, "", "mine")
+    with pytest.raises(InputError, match="several sweeps are named 'mine'"):
+        from_mlflow(sweep.uri, "mine")
+
+
+def test_a_server_that_does_not_answer_is_said_at_once():
+    with pytest.raises(InputError, match=r"http://127\.0\.0\.1:9 does not answer"):
+        Tracking("http://127.0.0.1:9", "", "mine")
+
+
+def test_a_deleted_experiment_is_said_with_its_remedy(sweep: Sweep):
+    sweep.client.delete_experiment(sweep.parent.info.experiment_id)
+    with pytest.raises(InputError, match="mlflow experiments restore"):
+        Tracking(sweep.uri, "", "mine")
+
+
+def test_opening_a_database_leaves_the_log_levels_as_they_were(tracking_uri: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(logging.getLogger("alembic"), "level", logging.DEBUG)
+    Tracking(tracking_uri, "", "mine")
+    assert logging.getLogger("alembic").level == logging.DEBUG
+
+
+def test_a_score_that_is_not_a_number_is_recorded_as_such(sweep: Sweep):
+    broken = replace(observation(), scores={"identity": float("nan"), "pose": 0.5})
+    sweep.tracking.trial_started("t0000", RECIPE, 17)
+    sweep.tracking.observed(broken, sweep.home)
+    [back] = from_mlflow(sweep.uri, "mine")
+    assert back.scores["identity"] != back.scores["identity"] and back.scores["pose"] == 0.5
