@@ -10,6 +10,8 @@ from trainables.subject import Subject
 
 SHIPPED_BASES = ("puppets",)
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+JUDGES = ("judges/identity", "judges/keypoints")
+"""Beside the models of a base's folder: what scores its pictures."""
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -17,7 +19,8 @@ def check_job(job: Job) -> None:
     """The subject is read in full; of base and ControlNet only that they are there, since reading them is slow."""
     Subject.load(job.subject)
     if job.base not in SHIPPED_BASES:
-        _check_models(job.base, "--base", PARTS if job.controlnet else (*PARTS, "controlnet"))
+        parts = (*PARTS, *JUDGES) if job.controlnet else (*PARTS, "controlnet", *JUDGES)
+        _check_models(job.base, "--base", parts)
     if job.controlnet is not None:
         _check_models(job.controlnet, "--controlnet", ())
 

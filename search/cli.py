@@ -196,6 +196,7 @@ def spaces() -> None:
 
 def _drive(go: Callable[..., Any], config: "SweepConfig", home: Path) -> None:
     """Runs or resumes, and says how it went and what to do next."""
+    from search.journal import read
     from search.live import reporter
 
     console = Console()
@@ -211,6 +212,9 @@ def _drive(go: Callable[..., Any], config: "SweepConfig", home: Path) -> None:
     if outcome.status == "interrupted":
         say(f"`posefront resume {config.name}{at}` goes on with it.")
         raise typer.Exit(130)
+    if not read(config.folder).observed:
+        say(f"No trial was scored; `posefront show {config.name}{at}` lists the reasons.")
+        raise typer.Exit(1)
     say(f"`posefront show {config.name}{at}` prints the front; {config.folder}/pareto.html is its plot.")
     if config.tracking_uri.startswith("sqlite:"):
         say(f"`mlflow ui --backend-store-uri {config.tracking_uri}` serves the record.")

@@ -14,10 +14,10 @@ from search.config import SweepConfig
 from search.front import front_of, hypervolume_of, knee_of
 from search.journal import Ledger
 from search.recorder import base_scores
-from spaces import Observation, Space
+from spaces import Observation, Recipe, Space
 
-RECIPE_COLUMNS = ("targets", "rank", "learning_rate", "text_encoder", "prior_weight", "dropout")
-SCORE_COLUMNS = ("identity", "pose_plain", "pose_hard", "drift")
+SCORE_COLUMNS = {"identity": "identity", "pose": "pose", "pose_plain": "plain", "pose_hard": "hard", "drift": "drift"}
+"""What the table calls them."""
 
 
 @dataclass(frozen=True)
@@ -103,25 +103,31 @@ def recipe_yaml(observation: Observation) -> str:
 def _front_table(found: Found) -> Table:
     shown = dict.fromkeys([*(o.name for o in found.space.objectives), *SCORE_COLUMNS])
     scores = [name for name in shown if all(name in o.scores for o in found.front)]
-    table = Table(title="The front")
-    for column in ("trial", "steps", *scores, *RECIPE_COLUMNS):
-        table.add_column(
-            column, justify="left" if column in ("trial", "targets", "text_encoder") else "right"
-        )
+    table = Table("trial", title="The front")
+    for column in ("steps", *(SCORE_COLUMNS.get(name, name) for name in scores)):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("recipe")
     for o in found.front:
-        recipe = [_short(getattr(o.recipe, name)) for name in RECIPE_COLUMNS]
-        style = "bold green" if found.knee == o else None
+        values = [f"{o.scores[name]:.3f}" for name in scores]
         table.add_row(
-            o.trial, str(o.steps), *(f"{o.scores[name]:.3f}" for name in scores), *recipe, style=style
+            o.trial, str(o.steps), *values, _in_words(o.recipe), style="bold green" if found.knee == o else None
         )
     if found.base is not None:
-        values = (f"{found.base[name]:.3f}" if name in found.base else "" for name in scores)
-        table.add_row("base", "0", *values, *("" for _ in RECIPE_COLUMNS), style="dim")
+        values = [f"{found.base[name]:.3f}" if name in found.base else "" for name in scores]
+        table.add_row("base", "0", *values, "untuned", style="dim")
     return table
 
 
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+def _in_words(recipe: Recipe) -> str:
+    """The fields that matter most."""
+    text_encoder = f"rank {recipe.text_encoder_rank} at {recipe.text_encoder_learning_rate or 0:.1e}"
+    parts = [
+        f"{recipe.targets} rank {recipe.rank} at {recipe.learning_rate:.1e}",
+        f"text encoder {text_encoder}" if recipe.text_encoder == "lora" else "",
+        f"dropout {recipe.dropout:.2g}" if recipe.dropout else "",
+        f"prior {recipe.prior_weight:g}" if recipe.prior_weight else "",
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 def _status(settings: SweepConfig, ledger: Ledger) -> str:

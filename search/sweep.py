@@ -111,7 +111,7 @@ def _drive(
                 record(Tracked(time.time(), recorder.opened()))
                 reporter.started(workers)
                 start = time.monotonic() - began
-                _fit(config, state, trainable)
+                _fit(config, state, trainable, workers)
         status = "finished" if state.done else "interrupted"
     except KeyboardInterrupt:
         status = "interrupted"
@@ -210,24 +210,22 @@ def _capacity(config: SweepConfig, resources: dict[str, float]) -> int:
     return min(max(room, 1), config.workers or max(room, 1))
 
 
-def _fit(config: SweepConfig, state: "SweepState", trainable: type | None) -> None:
+def _fit(config: SweepConfig, state: "SweepState", trainable: type | None, workers: int) -> None:
     """Tune runs what is left; returns when all trials have ended, or after Ctrl-C, which Tune catches."""
     from ray import tune
 
-    from search.bridge import Failures, Proposals, Rungs, trial_name
-
-    if trainable is None:
-        from trainables.trial import Trial as trainable
+    from search.bridge import Failures, Proposals, RemoteTrial, Rungs, trial_name
 
     shutil.rmtree(config.folder / RAY_FOLDER, ignore_errors=True)
     resources = {"cpu": config.cpus_per_trial, "gpu": config.gpus_per_trial}
     tune.Tuner(
-        tune.with_resources(trainable, resources),
+        tune.with_resources(trainable or RemoteTrial, resources),
         tune_config=tune.TuneConfig(
             search_alg=Proposals(state, config.job),
             scheduler=Rungs(state),
             num_samples=state.left,
-            max_concurrent_trials=config.workers,
+            # Without this Tune starts one process after the other. A cluster that may grow is not held to its size.
+            max_concurrent_trials=config.workers if config.address else workers,
             reuse_actors=True,
             trial_name_creator=trial_name,
             trial_dirname_creator=trial_name,
