@@ -22,7 +22,9 @@ from spaces import Recipe
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-RUNGS = (50, 100, 200, 400, 800)
+RUNGS = (50, 100, 200, 400)
+OVERTRAINED = 800
+"""Where the recipe that has no prior goes on to."""
 _COMMON = {"batch_size": 2, "prior_weight": 1.0, "prior_images": 32, "learning_rate": 1e-3}
 RECIPES = {
     "K/V, rank 16": Recipe(targets="cross-kv", rank=16, **_COMMON),
@@ -35,8 +37,8 @@ RECIPES = {
         targets="attention+ff", rank=32, text_encoder="lora", text_encoder_rank=16, learning_rate=2e-3, batch_size=2
     ),
 }
-SCORES = ("identity", "pose_plain", "pose_hard", "drift")
 _ALL = "everything, rank 32, no prior"
+SCORES = ("identity", "pose_plain", "pose_hard", "drift")
 _CLAIMS = (
     # what is claimed, score, (recipe, steps) that should have more, (recipe, steps) that should have less
     ("identity rises with steps", "identity", ("attention, rank 16", 400), ("attention, rank 16", 50)),
@@ -51,6 +53,10 @@ _CLAIMS = (
 )  # fmt: skip
 
 
+def rungs_of(name: str) -> tuple[int, ...]:
+    return (*RUNGS, OVERTRAINED) if name == _ALL else RUNGS
+
+
 def run(name: str, seed: int, work: str) -> list[dict[str, Any]]:
     """One fine-tune, scored at every rung; read back where it was finished before."""
     from trainables.finetune import FineTune
@@ -63,7 +69,7 @@ def run(name: str, seed: int, work: str) -> list[dict[str, Any]]:
     prior = class_prior(studio.base, studio.subject, recipe.prior_images, Path(work)) if recipe.prior_images else None
     tune = FineTune(studio.base, studio.subject, recipe, seed, prior)
     rows = []
-    for rung in RUNGS:
+    for rung in rungs_of(name):
         tune.advance(rung - tune.steps)
         rows.append({"recipe": name, "seed": seed, "steps": rung, **studio.panel.score().scores})
     tune.remove()
@@ -102,7 +108,7 @@ def report(values: dict[tuple[str, int, str], np.ndarray], base: dict[str, float
     print(f"{'recipe':34s} {'steps':>5s} " + " ".join(f"{score:>15s}" for score in SCORES))
     print(f"{'untuned base':34s} {0:5d} " + " ".join(f"{base[score]:15.3f}" for score in SCORES))
     for name in RECIPES:
-        for steps in RUNGS:
+        for steps in rungs_of(name):
             cells = ["{:.3f} ± {:.3f}".format(*interval(values[name, steps, score])) for score in SCORES]
             print(f"{name:34s} {steps:5d} " + " ".join(f"{cell:>15s}" for cell in cells))
     print("\npaired over seeds:")
@@ -119,11 +125,13 @@ def draw(values: dict[tuple[str, int, str], np.ndarray], base: dict[str, float],
     better = {"drift": "lower is better"}
     for axis, score in zip(axes, SCORES, strict=True):
         for (name, colour), marker in zip(zip(RECIPES, colours, strict=True), "osD^v", strict=True):
-            means, halves = np.array([interval(values[name, steps, score]) for steps in RUNGS]).T
-            axis.plot(RUNGS, means, color=colour, marker=marker, markersize=4, label=name)
-            axis.fill_between(RUNGS, means - halves, means + halves, color=colour, alpha=0.15, linewidth=0)
+            rungs = rungs_of(name)
+            means, halves = np.array([interval(values[name, steps, score]) for steps in rungs]).T
+            axis.plot(rungs, means, color=colour, marker=marker, markersize=4, label=name)
+            axis.fill_between(rungs, means - halves, means + halves, color=colour, alpha=0.15, linewidth=0)
         axis.axhline(base[score], color="grey", linestyle=":", label="untuned base")
-        axis.set(xscale="log", xticks=RUNGS, xticklabels=RUNGS, xlabel="training steps")
+        axis.set(xscale="log", xlabel="training steps")
+        axis.set_xticks((*RUNGS, OVERTRAINED), (*RUNGS, OVERTRAINED))
         axis.set_title(f"{score.replace('_', ', ')} ({better.get(score, 'higher is better')})", fontsize=10)
         axis.minorticks_off()
     handles, labels = axes[0].get_legend_handles_labels()

@@ -26,6 +26,7 @@ class NoisedLatents:
     """Draws training batches: noised latents, timesteps, the noise, and caption tokens (sometimes of the empty one)."""
 
     def __init__(self, data: Dataset, vae: AutoencoderKL, tokens: CLIPTokenizer, device: str) -> None:
+        self.data, self.tokenizer = data, tokens
         mean, std = encode_all(vae, data.pixels)
         self.mean, self.std = mean * vae.config.scaling_factor, std * vae.config.scaling_factor
         self.tokens = tokens(
@@ -49,22 +50,15 @@ class NoisedLatents:
 
 
 def train_denoiser(
-    data: Dataset,
-    vae: AutoencoderKL,
-    tokens: CLIPTokenizer,
-    steps: int,
-    work: Path,
-    seed: int,
-    device: str,
-    batch: int = 48,
+    latents: NoisedLatents, steps: int, work: Path, seed: int, batch: int = 48
 ) -> tuple[UNet2DConditionModel, CLIPTextModel]:
     """Ho et al. 2020's noise prediction with min-SNR weights (Hang et al. 2023)."""
+    device = latents.device
     with seeded(seed + 1):
-        net = nn.ModuleDict({"unet": models.unet(), "text": models.text_encoder(tokens)}).to(device)
-    latents = NoisedLatents(data, vae, tokens, device)
+        net = nn.ModuleDict({"unet": models.unet(), "text": models.text_encoder(latents.tokenizer)}).to(device)
 
     def loss(generator: torch.Generator, _: int) -> torch.Tensor:
-        index = torch.randint(len(data), (batch,), generator=generator)
+        index = torch.randint(len(latents.data), (batch,), generator=generator)
         noised, time, noise, ids = latents.batch(index, generator)
         with torch.autocast(device, torch.bfloat16):
             predicted = net["unet"](noised, time, net["text"](ids)[0]).sample
@@ -75,15 +69,20 @@ def train_denoiser(
 
 
 def train_controlnet(
-    data: Dataset, vae: AutoencoderKL, tokens: CLIPTokenizer, unet: UNet2DConditionModel, text: CLIPTextModel,
-    steps: int, work: Path, seed: int, device: str, batch: int = 32,
-) -> ControlNetModel:  # fmt: skip
+    latents: NoisedLatents,
+    unet: UNet2DConditionModel,
+    text: CLIPTextModel,
+    steps: int,
+    work: Path,
+    seed: int,
+    batch: int = 32,
+) -> ControlNetModel:
     """Zhang et al. 2023, on people alone: what it knows of bodies is human, as with the ControlNets in use."""
+    data, device = latents.data, latents.device
     unet.requires_grad_(False)
     text.requires_grad_(False)
     with seeded(seed + 2):
         control = models.controlnet(unet).to(device).requires_grad_(True)
-    latents = NoisedLatents(data, vae, tokens, device)
     people = data.person.nonzero().flatten()
 
     def loss(generator: torch.Generator, _: int) -> torch.Tensor:

@@ -17,7 +17,7 @@ from trainables.puppets import models
 from trainables.puppets.autoencoder import polish_decoder, train_autoencoder
 from trainables.puppets.card import measure, write_card
 from trainables.puppets.dataset import TRAIN_SEED, make_dataset
-from trainables.puppets.denoiser import train_controlnet, train_denoiser, words_of
+from trainables.puppets.denoiser import NoisedLatents, train_controlnet, train_denoiser, words_of
 from trainables.puppets.judging import train_identity, train_keypoints
 from trainables.puppets.subjects import write_subjects
 
@@ -31,8 +31,8 @@ class Plan:
     pictures: int = 16_000
     vae: int = 1500
     decoder: int = 1500
-    denoiser: int = 2400
-    controlnet: int = 1200
+    denoiser: int = 1700
+    controlnet: int = 1000
     identity: int = 1000
     keypoints: int = 2400
 
@@ -48,8 +48,9 @@ def train(plan: Plan, work: Path, out: Path, seed: int, device: str) -> None:
     keypoints = train_keypoints(data, work, plan.keypoints, seed, device)
     identity = train_identity(work, plan.identity, seed, device, characters=max(100, plan.pictures // 4))
     tokens = models.tokenizer(words_of(data), work / "tokenizer")
-    unet, text = train_denoiser(data, vae, tokens, plan.denoiser, work, seed, device)
-    control = train_controlnet(data, vae, tokens, unet, text, plan.controlnet, work, seed, device)
+    latents = NoisedLatents(data, vae, tokens, device)
+    unet, text = train_denoiser(latents, plan.denoiser, work, seed)
+    control = train_controlnet(latents, unet, text, plan.controlnet, work, seed)
     polish_decoder(vae, data, plan.decoder, work, seed, device)
     pipeline = StableDiffusionControlNetPipeline(
         vae=vae, text_encoder=text, tokenizer=tokens, unet=unet, controlnet=control, scheduler=models.noise_schedule(),
