@@ -21,6 +21,6 @@ __all__ = [
     "load_space",
     "parse_objectives",
     "parse_space",
-    "shipped_spaces",
+    "shipped_spaces", "space_file",
     "to_losses",
 ]
