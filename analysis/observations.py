@@ -19,11 +19,12 @@ EXPERIMENT = "posefront"
 PARENT_TAG = "mlflow.parentRunId"
 TRIAL_TAG = "trial"
 SEED_TAG = "seed"
-COST_PREFIX = "cost."
+COST_PREFIX = "seconds."
+"""Costs, which MLflow shows after the scores since it sorts by name."""
 
 
 def frame(observations: Sequence[Observation]) -> pd.DataFrame:
-    """One row for each observation: trial, seed, steps, the recipe's fields, the scores, `cost.*` in seconds.
+    """One row for each observation: trial, seed, steps, the recipe's fields, the scores, the costs as `seconds.*`.
 
     A score that some observations lack is NaN there.
     """
@@ -36,7 +37,7 @@ def frame(observations: Sequence[Observation]) -> pd.DataFrame:
 
 
 def metrics(observation: Observation) -> dict[str, float]:
-    """An observation's numbers by the names they have in MLflow: scores as they are, costs as `cost.*`."""
+    """An observation's numbers by the names they have in MLflow: scores as they are, costs as `seconds.*`."""
     costs = {COST_PREFIX + name: seconds for name, seconds in vars(observation.cost).items()}
     return observation.scores | costs
 

@@ -29,8 +29,11 @@ class FrontPlot:
     """What is drawn, in the units of the first two objectives."""
 
     title: str
-    summary: str
+    summary: tuple[str, ...]
+    """A few short lines below the title."""
     axis_titles: tuple[str, str]
+    about_axes: tuple[str, str]
+    """What the two measure, in one line each."""
     ranges: tuple[tuple[float, float], tuple[float, float]]
     better: tuple[int, int]
     """+1 where larger is better, else -1."""
@@ -104,6 +107,7 @@ def prepare(
         title=f"{x.name} versus {y.name} · space {space_name}",
         summary=_summary(observations, complete, objectives, losses, base_scores),
         axis_titles=(_axis_title(x), _axis_title(y)),
+        about_axes=(x.about, y.about),
         ranges=(_range(shown[:, 0], x), _range(shown[:, 1], y)),
         better=(_sign(x), _sign(y)),
         points=points,
@@ -125,9 +129,9 @@ def _summary(
     objectives: Sequence[Objective],
     losses: Floats,
     base_scores: Mapping[str, float] | None,
-) -> str:
+) -> tuple[str, ...]:
     if not observations:
-        return "no checkpoint scored yet"
+        return ("no checkpoint scored yet",)
     trials, on_front = len({o.trial for o in observations}), non_dominated(losses).sum()
     parts = [f"trials: {trials}, scored checkpoints: {len(observations)}, on the front: {on_front}"]
     if len(objectives) > 2:
@@ -138,12 +142,12 @@ def _summary(
     parts.append(volume)
     if len(complete) < len(observations):
         parts.append(f"{len(observations) - len(complete)} without a number left out")
-    return " · ".join(parts)
+    return tuple(parts)
 
 
 def _axis_title(objective: Objective) -> str:
     way = "higher" if objective.direction == "maximize" else "lower"
-    return f"{objective.name}: {objective.about} ({way} is better)"
+    return f"{objective.name} ({way} is better)"
 
 
 def _sign(objective: Objective) -> int:
@@ -222,18 +226,19 @@ def _figure(plot: FrontPlot) -> "go.Figure":
     if plot.base is not None:
         _add_mark(figure, plot.base, "untuned base", plot.base_hover,
                   {"symbol": "x", "size": 13, "color": BASE, "line": {"color": "white", "width": 1}})
-    subtitle = {"text": html.escape(plot.summary), "font": {"size": 13, "color": "#666666"}}
+    subtitle = {"text": "<br>".join(map(html.escape, plot.summary)), "font": {"size": 12, "color": "#666666"}}
     figure.update_layout(
         template="simple_white", font={"family": "system-ui, sans-serif", "size": 14, "color": INK},
-        title={"text": html.escape(plot.title), "subtitle": subtitle, "x": 0.06, "xanchor": "left"},
-        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1.0, "xanchor": "right"},
-        hoverlabel={"align": "left", "bgcolor": "white", "font": {"size": 12}}, margin={"t": 120, "r": 40, "b": 70},
+        title={"text": html.escape(plot.title), "font": {"size": 18}, "subtitle": subtitle, "x": 0.02},
+        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "font": {"size": 12}},
+        hoverlabel={"align": "left", "bgcolor": "white", "font": {"size": 12}}, margin={"t": 100, "r": 20, "b": 120},
         coloraxis=_color_axis(plot.steps), hovermode="closest",
     )
-    for update, title, extent in zip(
-        (figure.update_xaxes, figure.update_yaxes), plot.axis_titles, plot.ranges, strict=True
+    for update, title, about, extent in zip(
+        (figure.update_xaxes, figure.update_yaxes), plot.axis_titles, plot.about_axes, plot.ranges, strict=True
     ):
-        update(title=html.escape(title), range=extent, showgrid=True, gridcolor=GRID, zeroline=False)
+        text = f"<b>{html.escape(title)}</b><br><span style='font-size:12px'>{html.escape(about)}</span>"
+        update(title=text, range=extent, showgrid=True, gridcolor=GRID, zeroline=False)
     return figure
 
 
@@ -300,13 +305,13 @@ def _draw(axes: "Axes", plot: FrontPlot) -> None:
         axes.scatter(*plot.base, s=90, marker="X", c=BASE, edgecolors="white", zorder=5, label="untuned base")
     (x_title, y_title), (x_range, y_range) = plot.axis_titles, plot.ranges
     axes.set(xlim=x_range, ylim=y_range)
-    axes.set_xlabel(x_title, fontsize=9.5)
-    axes.set_ylabel(y_title, fontsize=9.5)
+    axes.set_xlabel(f"{x_title}\n{plot.about_axes[0]}")
+    axes.set_ylabel(f"{y_title}\n{plot.about_axes[1]}")
     axes.grid(color=GRID, zorder=0)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_title(plot.title, loc="left", fontsize=14, pad=40)
-    axes.text(0, 1.075, plot.summary, transform=axes.transAxes, fontsize=9, color="#666666")
+    axes.text(0, 1.075, " · ".join(plot.summary), transform=axes.transAxes, fontsize=9, color="#666666")
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, frameon=False, fontsize=9)
     _label_front(axes, plot)
     if len(plot.steps):

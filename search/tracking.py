@@ -19,19 +19,27 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, Run
 
-RUN_STATUS = {"finished": "FINISHED", "stopped": "KILLED", "interrupted": "KILLED", "failed": "FAILED"}
-"""What MLflow calls the end of a trial or sweep."""
+RUN_STATUS = {"finished": "FINISHED", "stopped": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
+"""What MLflow calls the end of a trial or sweep. Being stopped at a rung is no fault, and killed is shown as one."""
 
-_READING = """
-**Start with `pareto.html`** among this run's artifacts: every scored checkpoint of every trial, and the
-front, which none of them beats in all objectives. Hover over a point for its recipe. `pareto.png` is the
-same as a picture.
+_TOLD = ("space", "subject", "base", "objectives", "rungs")
+"""The parameters that the sweep's description repeats."""
 
-- *Metrics* of this run: the front's hypervolume (0 is nothing, 1 the ideal) over trials and over seconds.
-- *Child runs* are trials: parameters are the recipe, metrics are scores over training steps, images are what
-  the checkpoints draw on the panel. The tag `reason` says why a trial ended; `front = yes` marks those on the
-  front, which have their adapters among their artifacts.
-- *Status* of a trial: finished reached the last rung, killed was stopped at an earlier one, failed broke.
+_EXPERIMENT_TAGS = {
+    "mlflow.note.content": "A run is a sweep, its child runs are trials. See `pareto.html` among its artifacts.",
+}
+
+_NOTE = """
+Sweep `{sweep}`: {settings}
+
+**Start with `pareto.html` under *Artifacts***: every scored checkpoint of every trial, and the front, which none of
+them beats in all objectives. Hover over a point for its recipe. `pareto.png` is the same as a picture.
+
+- *Model metrics*: the hypervolume of the front so far (0 is nothing, 1 is the ideal), over trials and over seconds.
+- *Child runs* are the trials: parameters are the recipe, metrics are scores over training steps, images are what the
+  checkpoints draw on the panel.
+- Tags of a trial: `status` is `finished` when it reached the last rung, `stopped` when it ended at an earlier one,
+  or `failed`; `reason` says why; `front` is `yes` for those on the front, which keep their adapters as artifacts.
 """
 
 
@@ -75,12 +83,19 @@ class Tracking:
             runs = child_runs(self._client, parent)
             self._children = {run.data.tags[TRIAL_TAG]: self._recall(run) for run in runs}
 
+    @property
+    def page(self) -> str:
+        """Where an MLflow server shows the front: a path to put after the server's address."""
+        run = f"#/experiments/{self._experiment_id}/runs/{self.parent_run_id}"
+        return f"/{run}/artifacts/pareto.html?workflowType=machine_learning"
+
     def describe(self, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         """The sweep's settings. A parameter keeps its first value; tags take the new one."""
         from mlflow.entities import Param, RunTag
 
         new = [Param(name, str(value)) for name, value in params.items() if name not in self._described]
-        note = {"mlflow.note.content": f"{_summary(self.sweep_name, params)}\n{_READING}"}
+        settings = ", ".join(f"{name} `{value}`" for name, value in params.items() if name in _TOLD)
+        note = {"mlflow.note.content": _NOTE.format(sweep=self.sweep_name, settings=settings)}
         all_tags = [RunTag(name, str(value)) for name, value in (note | dict(tags)).items()]
         self._client.log_batch(self.parent_run_id, params=new, tags=all_tags)
         self._described |= set(params)
@@ -100,16 +115,16 @@ class Tracking:
             child.has_params = True
 
     def observed(self, observation: Observation, folder: Path) -> None:
-        """Scores and costs at step = training steps, and the checkpoint's `grid.png` if it drew one."""
+        """Scores and costs at step = training steps, and the checkpoint's `grid.png` if it drew one.
+
+        `folder` is the checkpoint's, `SWEEP/trials/TRIAL/STEP`. The untuned base's panel is step 0 of the pictures,
+        where MLflow's time slider stands first.
+        """
         from mlflow.entities import Metric
-        from PIL import Image
 
         child, steps = self._children[observation.trial], observation.steps
-        grid = folder / "grid.png"
-        if steps not in child.pictured and grid.exists():
-            with Image.open(grid) as picture:
-                self._client.log_image(child.run_id, picture, key="panel", step=steps)
-            child.pictured.add(steps)
+        self._picture(child, 0, folder.parents[2] / "panel" / "base.png")
+        self._picture(child, steps, folder / "grid.png")
         if steps not in child.observed:
             now = _now()
             numbers = [Metric(name, value, now, steps) for name, value in metrics(observation).items()]
@@ -183,6 +198,15 @@ class Tracking:
         self._client.set_tag(self.parent_run_id, "status", status)
         self._client.set_terminated(self.parent_run_id, RUN_STATUS[status])
 
+    def _picture(self, child: _Child, steps: int, path: Path) -> None:
+        from PIL import Image
+
+        if steps in child.pictured or not path.exists():
+            return
+        with Image.open(path) as picture:
+            self._client.log_image(child.run_id, picture, key="panel", step=steps)
+        child.pictured.add(steps)
+
     def _recall(self, run: "Run") -> _Child:
         artifacts = [info.path for info in self._client.list_artifacts(run.info.run_id)]
         pictures = self._client.list_artifacts(run.info.run_id, "images") if "images" in artifacts else []
@@ -223,7 +247,7 @@ def _experiment(client: "MlflowClient", uri: str, artifacts: str) -> "Experiment
     if experiment is None:
         local = uri.startswith("sqlite:")
         location = Path(artifacts).absolute().as_uri() if local else None
-        return client.get_experiment(client.create_experiment(EXPERIMENT, artifact_location=location))
+        return client.get_experiment(client.create_experiment(EXPERIMENT, location, _EXPERIMENT_TAGS))
     if experiment.lifecycle_stage != "active":
         undo = f"mlflow experiments restore -x {experiment.experiment_id}"
         raise InputError(uri, f"the experiment {EXPERIMENT!r} is deleted; bring it back with `{undo}`")
@@ -242,11 +266,6 @@ def _quiet(*names: str) -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-
-
-def _summary(sweep_name: str, params: Mapping[str, Any]) -> str:
-    rows = "\n".join(f"| {name} | `{value}` |" for name, value in params.items())
-    return f"# {sweep_name}\n\n| | |\n|---|---|\n{rows}\n"
 
 
 def _adapter_name(steps: int) -> str:

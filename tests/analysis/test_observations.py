@@ -12,7 +12,7 @@ def test_a_row_for_each_observation_with_recipe_scores_and_costs():
     table = frame([first, second])
     assert table.trial.tolist() == ["t0000", "t0001"] and table.steps.tolist() == [50, 100]
     assert table["rank"].tolist() == [4, 16] and table.text_encoder.tolist() == ["frozen", "lora"]
-    assert table["cost.train"].tolist() == [2.0, 0.0]
+    assert table["seconds.train"].tolist() == [2.0, 0.0]
     assert np.isnan(table.pose[0]) and table.pose[1] == 0.9
     assert set(Recipe.model_fields) < set(table.columns)
 
