@@ -1,0 +1,104 @@
+"""The cluster file: valid to Ray, a head without trials, workers on spot, everything pinned, nothing open."""
+
+import copy
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+ROOT = Path(__file__).parent.parent
+COMMANDS = (
+    "initialization_commands", "setup_commands", "head_setup_commands", "worker_setup_commands",
+    "head_start_ray_commands", "worker_start_ray_commands",
+)  # fmt: skip
+
+
+@pytest.fixture
+def cluster() -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "cluster.yaml").read_text(encoding="utf-8"))
+
+
+def workers(cluster: dict[str, Any]) -> dict[str, Any]:
+    return {name: kind for name, kind in cluster["available_node_types"].items() if name != cluster["head_node_type"]}
+
+
+def commands(cluster: dict[str, Any]) -> list[str]:
+    return [command for key in COMMANDS for command in cluster.get(key, [])]
+
+
+def test_ray_finds_it_valid_and_adds_no_command_of_its_own(cluster):
+    prepared = prepare_config(copy.deepcopy(cluster))
+    validate_config(prepared)
+    told = set(commands(cluster))
+    assert set(commands(prepared)) <= told, "a default of Ray's would install another version of it"
+
+
+def test_the_head_runs_no_trial_and_cannot_be_taken_away(cluster):
+    head = cluster["available_node_types"][cluster["head_node_type"]]
+    assert head["resources"] == {"CPU": 0, "GPU": 0} and head["max_workers"] == 0
+    assert "InstanceMarketOptions" not in head["node_config"]
+    [start] = [c for c in cluster["head_start_ray_commands"] if "ray start" in c]
+    assert "--num-cpus=0" in start and "--num-gpus=0" in start
+
+
+def test_workers_have_gpus_on_spot_from_none_up(cluster):
+    assert len(workers(cluster)) == 2
+    for kind in workers(cluster).values():
+        assert kind["min_workers"] == 0 and kind["resources"]["GPU"] >= 1
+        assert kind["node_config"]["InstanceMarketOptions"]["MarketType"] == "spot"
+    assert max(kind["max_workers"] for kind in workers(cluster).values()) == cluster["max_workers"] > 0
+    assert 0 < cluster["idle_timeout_minutes"] <= 60
+
+
+def test_every_node_has_the_same_image_by_its_id(cluster):
+    images = {kind["node_config"]["ImageId"] for kind in cluster["available_node_types"].values()}
+    assert len(images) == 1 and re.fullmatch(r"ami-[0-9a-f]{17}", images.pop())
+
+
+def test_nothing_is_installed_unpinned(cluster):
+    constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    assert re.search(r"^ray==\S+$", constraints, re.MULTILINE)
+    for command in commands(cluster):
+        if "pip install" in command:
+            assert "-c ~/posefront/constraints.txt" in command and "://" not in command
+            wanted = re.split(r"-c \S+", command)[1].split()
+            assert all(word in ("-e", "~/posefront") or re.fullmatch(r"[\w-]+==[\w.]+", word) for word in wanted)
+        if "apt-get" in command and " install " in command:
+            packages = [word.strip("'") for word in command.split(" install ")[1].split() if word[0] != "-"]
+            assert packages and all(re.search(r"=.*\d", package) for package in packages)
+    assert not re.search(r"latest|nightly", " ".join(commands(cluster)))
+
+
+def test_the_constraints_and_all_packages_travel(cluster):
+    mounts = cluster["file_mounts"]
+    assert mounts["~/posefront/constraints.txt"] == "constraints.txt"
+    for remote, local in mounts.items():
+        assert local.startswith("~/") or (ROOT / local).exists()
+        assert remote == f"~/posefront/{local}" or remote == local
+    packages = re.search(r"packages = \[(.*?)\]", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.DOTALL)
+    assert {name.split(".")[0] for name in re.findall(r'"([\w.]+)"', packages[1])} <= set(mounts.values())
+
+
+def test_nothing_but_ssh_is_open(cluster):
+    assert cluster["provider"]["security_group"]["IpPermissions"] == []
+    everything = " ".join(commands(cluster))
+    assert "0.0.0.0" not in everything
+    assert "--host 127.0.0.1" in everything and "--dashboard-host=127.0.0.1" in everything
+
+
+def test_head_and_workers_ask_for_the_token(cluster):
+    starts = [command for command in commands(cluster) if "ray start" in command]
+    assert len(starts) == 2 and all("RAY_AUTH_MODE=token" in start for start in starts)
+    assert cluster["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
+    assert any(re.search("export.* RAY_AUTH_MODE=token.*/etc/profile.d/", c) for c in cluster["setup_commands"])
+
+
+def test_workers_mount_the_folder_that_the_head_exports(cluster):
+    exported = re.search(r"echo '(\S+) \*\(rw", " ".join(cluster["head_setup_commands"]))[1]
+    assert any(f"$RAY_HEAD_IP:{exported} {exported}" in command for command in cluster["worker_setup_commands"])
+    home = re.search(r"POSEFRONT_HOME=(\S+)", " ".join(cluster["setup_commands"]))[1]
+    assert os.path.commonpath([home, exported]) == exported
