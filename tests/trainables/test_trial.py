@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 
@@ -32,6 +33,11 @@ def scores(results: list[dict[str, object]]) -> list[object]:
     return [(r["steps"], r["scores"], r["cells"].keys(), r["failure"], r["done"]) for r in results]
 
 
+def text(result: object) -> str:
+    """To compare by: NaN, where a score does not apply to a cell, is not equal to itself."""
+    return json.dumps(result)
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> tuple[Path, list[dict[str, object]]]:
     """A sweep's folder after one trial ran from beginning to end, and what it reported."""
@@ -57,7 +63,7 @@ def test_a_trial_reports_every_rung_and_leaves_its_checkpoints(whole):
 def test_what_is_on_disk_is_not_done_again(whole):
     folder, results = whole
     trial = started(config(folder))
-    assert [trial.step() for _ in range(3)] == results
+    assert text([trial.step() for _ in range(3)]) == text(results)
     assert trial._studio is None  # it never needed the models
 
 
@@ -89,7 +95,7 @@ def test_what_goes_wrong_is_reported_and_the_actor_lives_on(whole, tmp_path):
     failed = actor.step()
     assert failed["done"] and "nobody" in failed["failure"] and "\n" not in failed["failure"]
     actor.reset_config(config(folder))
-    assert actor.step() == results[0]
+    assert text(actor.step()) == text(results[0])
 
 
 def test_a_loss_that_is_not_finite_is_a_failure_and_scores_nothing(tmp_path, monkeypatch):

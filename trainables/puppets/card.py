@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from trainables.puppets.train import Plan
 
 HELD_OUT = 1000
-_GENERATED = 48
+_GENERATED = 32
 """Generated pictures for each kind and grade."""
 _STEPS, _GUIDANCE = 15, 3.0
 _GROUPS = tuple((kind, grade) for kind in ("people", "robots") for grade in ("plain", "hard"))
