@@ -13,7 +13,7 @@ class PanelConfig(BaseModel):
     plain: int = Field(6, ge=1, description="cells with plain target poses")
     hard: int = Field(6, ge=1, description="cells with hard target poses")
     drift: int = Field(4, ge=1, description="cells drawn again from the class prompt, without the token")
-    steps: int = Field(10, ge=1, description="sampler steps of a picture")
+    steps: int = Field(8, ge=1, description="sampler steps of a picture")
     guidance: float = Field(3.0, ge=1, description="classifier-free guidance")
     controlnet_scale: float = Field(1.0, ge=0, description="strength of the pose conditioning")
     seed: int = Field(0, ge=0, description="of the cells' start noise")
