@@ -79,8 +79,13 @@ def _observations(client: "MlflowClient", run: "Run") -> Iterator[Observation]:
             seed=int(run.data.tags[SEED_TAG]),
             steps=steps,
             scores={name: value for name, value in values.items() if not name.startswith(COST_PREFIX)},
-            cost=Cost(**{name.removeprefix(COST_PREFIX): value for name, value in values.items()
-                         if name.startswith(COST_PREFIX)}),
+            cost=Cost(
+                **{
+                    name.removeprefix(COST_PREFIX): value
+                    for name, value in values.items()
+                    if name.startswith(COST_PREFIX)
+                }
+            ),
         )
 
 
@@ -101,8 +106,9 @@ def _sweep_run(client: "MlflowClient", uri: str, sweep_name: str) -> "Run":
 def _search(client: "MlflowClient", experiment_id: str, query: str) -> Iterator["Run"]:
     token = None
     while True:
-        page = client.search_runs([experiment_id], query, max_results=1000, page_token=token,
-                                  order_by=["attributes.start_time ASC"])
+        page = client.search_runs(
+            [experiment_id], query, max_results=1000, page_token=token, order_by=["attributes.start_time ASC"]
+        )
         yield from page
         token = page.token
         if not token:

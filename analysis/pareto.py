@@ -167,8 +167,9 @@ def _volume(front: Floats, reference: Floats) -> float:
         tops = np.append(reference[1], front[:-1, 1])
         return float(((reference[0] - front[:, 0]) * (tops - front[:, 1])).sum())
     depths, faces, corner = reference[0] - front[:, 0], front[:, 1:], reference[1:]
-    return float(sum(depth * _added(face, faces[:i], corner)
-                     for i, (depth, face) in enumerate(zip(depths, faces, strict=True))))
+    return float(
+        sum(depth * _added(face, faces[:i], corner) for i, (depth, face) in enumerate(zip(depths, faces, strict=True)))
+    )
 
 
 def _added(point: Floats, others: Floats, reference: Floats) -> float:
@@ -180,8 +181,9 @@ def _added(point: Floats, others: Floats, reference: Floats) -> float:
 def _exclusive(unique: Floats, reference: Floats) -> Floats:
     front = _first_layer(unique)
     rows = np.arange(len(unique))
-    return np.array([_added(point, unique[rows != i], reference) if front[i] else 0.0
-                     for i, point in enumerate(unique)])
+    return np.array(
+        [_added(point, unique[rows != i], reference) if front[i] else 0.0 for i, point in enumerate(unique)]
+    )
 
 
 def _exclusive_2d(unique: Floats, reference: Floats) -> Floats:

@@ -65,7 +65,9 @@ def pareto_html(
     """A page that needs no network: hover over a point for its trial, scores and recipe."""
     plot = prepare(observations, objectives, base_scores, space_name)
     figure = _figure(plot).to_html(
-        include_plotlyjs=True, full_html=False, default_height="100vh",
+        include_plotlyjs=True,
+        full_html=False,
+        default_height="100vh",
         config={"displaylogo": False, "responsive": True},
     )
     head = f'<meta charset="utf-8"><title>{html.escape(plot.title)}</title><style>body {{ margin: 0 }}</style>'
@@ -209,30 +211,50 @@ def _figure(plot: FrontPlot) -> "go.Figure":
     gap = np.full((1, 2), np.nan)
     tracks = np.vstack([gap, *(part for path in plot.paths for part in (path, gap))])
     figure.add_scatter(
-        x=tracks[:, 0], y=tracks[:, 1], mode="lines", name="a trial's way", hoverinfo="skip",
+        x=tracks[:, 0],
+        y=tracks[:, 1],
+        mode="lines",
+        name="a trial's way",
+        hoverinfo="skip",
         line={"color": "rgba(90,90,90,0.28)", "width": 1},
     )
     figure.add_scatter(
-        x=plot.stairs[:, 0], y=plot.stairs[:, 1], mode="lines", hoverinfo="skip", showlegend=False,
+        x=plot.stairs[:, 0],
+        y=plot.stairs[:, 1],
+        mode="lines",
+        hoverinfo="skip",
+        showlegend=False,
         line={"color": FRONT, "width": 2.5},
     )
     behind = np.setdiff1d(np.arange(len(plot.points)), plot.front)
     _add_points(figure, plot, behind, "scored checkpoint", {"size": 8, "opacity": 0.55, "line": EDGE})
-    _add_points(figure, plot, plot.front, "front",
-                {"size": 13, "opacity": 1.0, "line": {"color": FRONT, "width": 2.5}})
+    _add_points(figure, plot, plot.front, "front", {"size": 13, "opacity": 1.0, "line": {"color": FRONT, "width": 2.5}})
     if plot.knee is not None:
-        _add_mark(figure, plot.points[plot.knee], f"knee: {plot.names[plot.knee]}", plot.hover[plot.knee],
-                  {"symbol": "circle-open", "size": 25, "color": KNEE, "line": {"width": 3.5}})
+        _add_mark(
+            figure,
+            plot.points[plot.knee],
+            f"knee: {plot.names[plot.knee]}",
+            plot.hover[plot.knee],
+            {"symbol": "circle-open", "size": 25, "color": KNEE, "line": {"width": 3.5}},
+        )
     if plot.base is not None:
-        _add_mark(figure, plot.base, "untuned base", plot.base_hover,
-                  {"symbol": "x", "size": 13, "color": BASE, "line": {"color": "white", "width": 1}})
+        _add_mark(
+            figure,
+            plot.base,
+            "untuned base",
+            plot.base_hover,
+            {"symbol": "x", "size": 13, "color": BASE, "line": {"color": "white", "width": 1}},
+        )
     subtitle = {"text": "<br>".join(map(html.escape, plot.summary)), "font": {"size": 12, "color": "#666666"}}
     figure.update_layout(
-        template="simple_white", font={"family": "system-ui, sans-serif", "size": 14, "color": INK},
+        template="simple_white",
+        font={"family": "system-ui, sans-serif", "size": 14, "color": INK},
         title={"text": html.escape(plot.title), "font": {"size": 18}, "subtitle": subtitle, "x": 0.02},
         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "font": {"size": 12}},
-        hoverlabel={"align": "left", "bgcolor": "white", "font": {"size": 12}}, margin={"t": 100, "r": 20, "b": 120},
-        coloraxis=_color_axis(plot.steps), hovermode="closest",
+        hoverlabel={"align": "left", "bgcolor": "white", "font": {"size": 12}},
+        margin={"t": 100, "r": 20, "b": 120},
+        coloraxis=_color_axis(plot.steps),
+        hovermode="closest",
     )
     for update, title, about, extent in zip(
         (figure.update_xaxes, figure.update_yaxes), plot.axis_titles, plot.about_axes, plot.ranges, strict=True
@@ -246,8 +268,12 @@ def _add_points(
     figure: "go.Figure", plot: FrontPlot, chosen: NDArray[np.int64], name: str, marker: dict[str, object]
 ) -> None:
     figure.add_scatter(
-        x=plot.points[chosen, 0], y=plot.points[chosen, 1], mode="markers", name=name,
-        hovertext=[plot.hover[i] for i in chosen], hoverinfo="text",
+        x=plot.points[chosen, 0],
+        y=plot.points[chosen, 1],
+        mode="markers",
+        name=name,
+        hovertext=[plot.hover[i] for i in chosen],
+        hoverinfo="text",
         marker={**marker, "color": np.log(plot.steps[chosen]), "coloraxis": "coloraxis"},
     )
 
@@ -256,7 +282,12 @@ def _add_mark(
     figure: "go.Figure", point: Sequence[float] | Floats, name: str, hover: str, marker: dict[str, object]
 ) -> None:
     figure.add_scatter(
-        x=[point[0]], y=[point[1]], mode="markers", name=name, marker=marker, hovertext=hover,
+        x=[point[0]],
+        y=[point[1]],
+        mode="markers",
+        name=name,
+        marker=marker,
+        hovertext=hover,
         hoverinfo="text",
     )
 
@@ -266,9 +297,18 @@ def _color_axis(steps: NDArray[np.int64]) -> dict[str, object]:
     ticks = _ticks(steps)
     low, high = _color_limits(steps)
     return {
-        "colorscale": "Viridis", "cmin": low, "cmax": high, "showscale": len(ticks) > 0,
-        "colorbar": {"title": "steps", "tickvals": np.log(ticks), "ticktext": [str(t) for t in ticks],
-                     "thickness": 14, "len": 0.9, "outlinewidth": 0},
+        "colorscale": "Viridis",
+        "cmin": low,
+        "cmax": high,
+        "showscale": len(ticks) > 0,
+        "colorbar": {
+            "title": "steps",
+            "tickvals": np.log(ticks),
+            "ticktext": [str(t) for t in ticks],
+            "thickness": 14,
+            "len": 0.9,
+            "outlinewidth": 0,
+        },
     }
 
 
@@ -294,13 +334,37 @@ def _draw(axes: "Axes", plot: FrontPlot) -> None:
     axes.plot(*plot.stairs.T, color=FRONT, linewidth=2, zorder=2)
     behind = np.setdiff1d(np.arange(len(plot.points)), plot.front)
     shades = np.log(plot.steps)
-    axes.scatter(*plot.points[behind].T, c=shades[behind], s=26, alpha=0.55, linewidths=0.5, edgecolors=INK, zorder=3,
-                 label="scored checkpoint", **colors)
-    drawn = axes.scatter(*plot.points[plot.front].T, c=shades[plot.front], s=75, edgecolors=FRONT,
-                         linewidths=2, zorder=4, label="front", **colors)
+    axes.scatter(
+        *plot.points[behind].T,
+        c=shades[behind],
+        s=26,
+        alpha=0.55,
+        linewidths=0.5,
+        edgecolors=INK,
+        zorder=3,
+        label="scored checkpoint",
+        **colors,
+    )
+    drawn = axes.scatter(
+        *plot.points[plot.front].T,
+        c=shades[plot.front],
+        s=75,
+        edgecolors=FRONT,
+        linewidths=2,
+        zorder=4,
+        label="front",
+        **colors,
+    )
     if plot.knee is not None:
-        axes.scatter(*plot.points[plot.knee], s=300, facecolors="none", edgecolors=KNEE, linewidths=2.5,
-                     zorder=5, label=f"knee: {plot.names[plot.knee]}")
+        axes.scatter(
+            *plot.points[plot.knee],
+            s=300,
+            facecolors="none",
+            edgecolors=KNEE,
+            linewidths=2.5,
+            zorder=5,
+            label=f"knee: {plot.names[plot.knee]}",
+        )
     if plot.base is not None:
         axes.scatter(*plot.base, s=90, marker="X", c=BASE, edgecolors="white", zorder=5, label="untuned base")
     (x_title, y_title), (x_range, y_range) = plot.axis_titles, plot.ranges
@@ -334,6 +398,13 @@ def _label_front(axes: "Axes", plot: FrontPlot) -> None:
         if all(abs(place[0] - other[0]) > 62 or abs(place[1] - other[1]) > 12 for other in taken):
             taken.append(place)
             axes.annotate(
-                plot.names[i], plot.points[i], (9 * right, 6 * up), textcoords="offset points", zorder=6,
-                fontsize=8, color=INK, ha="left" if right > 0 else "right", va="bottom" if up > 0 else "top",
+                plot.names[i],
+                plot.points[i],
+                (9 * right, 6 * up),
+                textcoords="offset points",
+                zorder=6,
+                fontsize=8,
+                color=INK,
+                ha="left" if right > 0 else "right",
+                va="bottom" if up > 0 else "top",
             )

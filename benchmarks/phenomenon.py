@@ -22,7 +22,7 @@ from spaces import Recipe
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-RUNGS = (50, 100, 200, 400)
+RUNGS = (50, 200, 400)
 OVERTRAINED = 800
 """Where the recipe that has no prior goes on to."""
 _COMMON = {"batch_size": 2, "prior_weight": 1.0, "prior_images": 32, "learning_rate": 1e-3}
@@ -86,7 +86,7 @@ def _studio(work: str) -> Any:
     from trainables.trial import Studio
 
     if work not in _STUDIOS:
-        panel = PanelConfig(plain=12, hard=12, drift=8, steps=12)
+        panel = PanelConfig(plain=8, hard=8, drift=4)
         _STUDIOS[work] = Studio(Job(folder=work, cache=work, subject="puppets/robot", rungs=RUNGS, panel=panel))
     return _STUDIOS[work]
 

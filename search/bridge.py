@@ -73,15 +73,11 @@ class Rungs(_Coat, FIFOScheduler):
         super().__init__()
         self._state = state
 
-    def on_trial_result(
-        self, tune_controller: "TuneController", trial: TuneTrial, result: dict[str, Any]
-    ) -> str:
+    def on_trial_result(self, tune_controller: "TuneController", trial: TuneTrial, result: dict[str, Any]) -> str:
         decision = self._state.record(unflatten_dict(result))
         return TrialScheduler.CONTINUE if isinstance(decision, Continue) else TrialScheduler.STOP
 
-    def on_trial_complete(
-        self, tune_controller: "TuneController", trial: TuneTrial, result: dict[str, Any]
-    ) -> None:
+    def on_trial_complete(self, tune_controller: "TuneController", trial: TuneTrial, result: dict[str, Any]) -> None:
         """Tune does not ask about a result that is `done`; any other trial's last result comes a second time."""
         self._state.record(unflatten_dict(result))
 

@@ -49,6 +49,4 @@ def _check_models(source: str, option: str, parts: tuple[str, ...]) -> None:
     for part in parts:
         if not (folder / part).is_dir():
             hint = "; name one with --controlnet" if part == "controlnet" else ""
-            raise InputError(
-                option, f"{folder} has no {part}/; a diffusers folder has {', '.join(PARTS)}{hint}"
-            )
+            raise InputError(option, f"{folder} has no {part}/; a diffusers folder has {', '.join(PARTS)}{hint}")

@@ -21,9 +21,7 @@ app = typer.Typer(
     help="Searches for the fine-tunes that keep a subject's identity and follow a given pose.",
 )  # fmt: skip
 
-Home = Annotated[
-    Path, typer.Option(envvar="POSEFRONT_HOME", help="Where sweeps, their record and caches are kept.")
-]
+Home = Annotated[Path, typer.Option(envvar="POSEFRONT_HOME", help="Where sweeps, their record and caches are kept.")]
 Name = Annotated[str, typer.Argument(help="The sweep's name.")]
 SEARCH, WHERE, TRIAL = "The search", "Where it runs", "The trials"
 
@@ -40,9 +38,7 @@ def main() -> None:
 @app.command()
 def sweep(
     space: Annotated[str, typer.Argument(help="A shipped space by name, or a YAML file.")],
-    name: Annotated[
-        str | None, typer.Option(help="The sweep's name; default: the space's and a number.")
-    ] = None,
+    name: Annotated[str | None, typer.Option(help="The sweep's name; default: the space's and a number.")] = None,
     subject: Annotated[
         str | None, typer.Option(help="Subject folder; default: the space's.", rich_help_panel=TRIAL)
     ] = None,
@@ -61,9 +57,7 @@ def sweep(
     panel_steps: Annotated[
         int, typer.Option(min=1, help="Sampler steps of a scored picture.", rich_help_panel=TRIAL)
     ] = PanelConfig().steps,
-    trials: Annotated[
-        int, typer.Option(min=1, help="How many recipes are tried.", rich_help_panel=SEARCH)
-    ] = 24,
+    trials: Annotated[int, typer.Option(min=1, help="How many recipes are tried.", rich_help_panel=SEARCH)] = 24,
     sampler: Annotated[
         Literal["tpe", "nsga2", "random"], typer.Option(help="Who proposes recipes.", rich_help_panel=SEARCH)
     ] = "tpe",
@@ -188,9 +182,7 @@ def spaces() -> None:
         )
         for parameter in space.parameters:
             when = ", ".join(f"{field} is {value}" for field, value in parameter.when)
-            table.add_row(
-                parameter.name, _values(parameter), when, Recipe.model_fields[parameter.name].description
-            )
+            table.add_row(parameter.name, _values(parameter), when, Recipe.model_fields[parameter.name].description)
         console.print(space.about, table, "", highlight=False)
 
 

@@ -79,9 +79,7 @@ def load(home: Path, name: str) -> SweepConfig:
 
 def sweeps(home: Path) -> list[str]:
     """Names of the sweeps under a home, oldest first."""
-    return [
-        path.parent.name for path in sorted(home.glob(f"*/{FILE}"), key=lambda path: path.stat().st_mtime)
-    ]
+    return [path.parent.name for path in sorted(home.glob(f"*/{FILE}"), key=lambda path: path.stat().st_mtime)]
 
 
 def check_new(home: Path, name: str) -> Path:
@@ -107,9 +105,7 @@ def free_name(home: Path, stem: str) -> str:
 
 def name_taken(folder: Path) -> InputError:
     resume = f"`posefront resume {folder.name}` goes on with it"
-    return InputError(
-        "--name", f"{folder.name!r} exists in {folder.parent}; {resume}, or choose another name"
-    )
+    return InputError("--name", f"{folder.name!r} exists in {folder.parent}; {resume}, or choose another name")
 
 
 def first_complaint(error: ValidationError) -> str:

@@ -176,9 +176,7 @@ class Journal:
         try:
             self._lock.acquire(timeout=0)
         except filelock.Timeout:
-            raise InputError(
-                folder, "the sweep is running in another process; wait for it, or stop it"
-            ) from None
+            raise InputError(folder, "the sweep is running in another process; wait for it, or stop it") from None
         self.ledger = read(folder)
         self._writing = threading.Lock()
         self._file = self.path.open("a+b")
@@ -265,9 +263,7 @@ def _event(values: dict[str, Any]) -> Event:
             return Proposed(**values | {"recipe": Recipe.parse(values["recipe"])})
         case "observed":
             observation = Observation.from_json(_with_nan(values["observation"]))
-            return Observed(
-                **values | {"observation": observation, "decision": _decision(values["decision"])}
-            )
+            return Observed(**values | {"observation": observation, "decision": _decision(values["decision"])})
         case "ended":
             return Ended(**values)
         case "tracked":

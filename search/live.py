@@ -115,11 +115,7 @@ class PlainLines:
             case Observed(observation=seen):
                 scores = " ".join(f"{o.name} {seen.scores[o.name]:.3f}" for o in self._space.objectives)
                 on = isinstance(event.decision, Continue)
-                verdict = (
-                    f"goes on ({event.decision.place} of {event.decision.of})"
-                    if on
-                    else event.decision.reason
-                )
+                verdict = f"goes on ({event.decision.place} of {event.decision.of})" if on else event.decision.reason
                 self._line(f"{seen.trial} at {seen.steps} steps: {scores}; {verdict}")
             case Ended():
                 value = hypervolume_of(ledger.table, self._space.objectives)
@@ -172,9 +168,7 @@ class LiveTable:
         table = Table.grid(padding=(0, 2))
         table.add_column(style="bold")
         table.add_column()
-        counts = (
-            f"{seen.running} running, {seen.finished} finished, {seen.stopped} stopped, {seen.failed} failed"
-        )
+        counts = f"{seen.running} running, {seen.finished} finished, {seen.stopped} stopped, {seen.failed} failed"
         table.add_row("trials", f"{seen.ended} of {seen.trials}: {counts}")
         table.add_row("rungs", "  ".join(f"{rung}: {count}" for rung, count in seen.reached))
         table.add_row("front", f"{seen.front} observations, hypervolume {seen.hypervolume:.4f}")

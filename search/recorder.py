@@ -100,9 +100,7 @@ class Recorder:
         if not self._ledger.observed:
             return
         began = time.monotonic()
-        self._attempt(
-            tracking.refresh, self._ledger.table, base_scores(self._folder), self._space, self._folder
-        )
+        self._attempt(tracking.refresh, self._ledger.table, base_scores(self._folder), self._space, self._folder)
         now = time.monotonic()
         self._next_drawing = now + max(REFRESH_SECONDS, (now - began) / REFRESH_SHARE)
 
@@ -112,9 +110,7 @@ class Recorder:
         try:
             call(*arguments)
             self._failures = 0
-        except (
-            Exception
-        ) as error:  # whatever a server, a database or a disk can do; it is told, and it is not lost
+        except Exception as error:  # whatever a server, a database or a disk can do; it is told, and it is not lost
             self._failures += 1
             kind = f"{call.__name__}: {type(error).__name__}: {' '.join(str(error).split())}"
             if call.__name__ not in self._complaints:

@@ -117,9 +117,7 @@ class Sampler:
         study.add_trials([*self._told, *ahead])
         return study
 
-    def _trial(
-        self, trial: str, steps: int, state: TrialState, losses: list[float] | None = None
-    ) -> FrozenTrial:
+    def _trial(self, trial: str, steps: int, state: TrialState, losses: list[float] | None = None) -> FrozenTrial:
         parameters = {**self._values[trial], STEPS: steps}
         distributions = {**self._distributions, STEPS: self._steps}
         return create_trial(
@@ -148,9 +146,7 @@ def _optuna_sampler(kind: SamplerKind, seed: int) -> BaseSampler:
     if kind == "nsga2":
         return _SteadyStateNSGAII(population_size=POPULATION, seed=seed)
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", optuna.exceptions.ExperimentalWarning
-        )  # `group`, there since Optuna 2.8
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # `group`, there since Optuna 2.8
         return TPESampler(n_startup_trials=1, multivariate=True, group=True, constant_liar=True, seed=seed)
 
 

@@ -87,9 +87,7 @@ def to_console(found: Found, console: Console) -> None:
         console.print(recipe_yaml(found.knee), markup=False, highlight=False)
     for ending in ledger.endings.values():
         if ending.status == "failed":
-            console.print(
-                f"{ending.trial} failed: {ending.reason}", markup=False, highlight=False, soft_wrap=True
-            )
+            console.print(f"{ending.trial} failed: {ending.reason}", markup=False, highlight=False, soft_wrap=True)
     if found.status == "interrupted":
         console.print(f"`posefront resume {found.config.name}` goes on with it.", highlight=False)
 

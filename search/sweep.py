@@ -34,8 +34,11 @@ RAY_SETTINGS = {
     "TUNE_RESULT_BUFFER_LENGTH": "1",
 }
 """Ray reads these when it is imported: no banners, no reports, no result files or snapshots beside our journal."""
-LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""Despite its name: a Ray that has no other nodes to talk to listens on 127.0.0.1 alone, on Linux too."""
+LOCAL_SETTINGS = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # despite its name: with no other nodes it listens on 127.0.0.1 alone
+    "RAY_worker_niceness": "0",  # at Ray's 15 any busy process starves the trials: their imports took 266 s
+}
+"""The same for a Ray that is started here."""
 OBJECT_STORE_BYTES = 150_000_000
 """Enough for results; Ray would take a third of the memory."""
 
@@ -150,7 +153,7 @@ def _described(config: SweepConfig) -> dict[str, Any]:
 @contextmanager
 def _ray(config: SweepConfig) -> Iterator[int]:
     """Ray, started here or found at the config's address, and how many trials it runs at a time."""
-    with _environment(RAY_SETTINGS if config.address else RAY_SETTINGS | LOOPBACK_ONLY):
+    with _environment(RAY_SETTINGS if config.address else RAY_SETTINGS | LOCAL_SETTINGS):
         _start(config)
         import ray
 
@@ -204,9 +207,7 @@ def _capacity(config: SweepConfig, resources: dict[str, float]) -> int:
     if room == 0 and config.address is None:
         has = f"{resources.get('CPU', 0):g} CPUs and {resources.get('GPU', 0):g} GPUs"
         asked = f"{config.cpus_per_trial:g} CPUs and {config.gpus_per_trial:g} GPUs"
-        raise InputError(
-            "--cpus-per-trial, --gpus-per-trial", f"a trial asks for {asked}, this machine has {has}"
-        )
+        raise InputError("--cpus-per-trial, --gpus-per-trial", f"a trial asks for {asked}, this machine has {has}")
     return min(max(room, 1), config.workers or max(room, 1))
 
 

@@ -148,10 +148,13 @@ class Tracking:
         from mlflow.entities import Metric
 
         now = _now()
-        self._client.log_batch(self.parent_run_id, metrics=[
-            Metric("hypervolume over trials", value, now, trials),
-            Metric("hypervolume over seconds", value, now, round(seconds)),
-        ])
+        self._client.log_batch(
+            self.parent_run_id,
+            metrics=[
+                Metric("hypervolume over trials", value, now, trials),
+                Metric("hypervolume over seconds", value, now, round(seconds)),
+            ],
+        )
 
     def refresh(
         self,

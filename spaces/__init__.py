@@ -21,6 +21,7 @@ __all__ = [
     "load_space",
     "parse_objectives",
     "parse_space",
-    "shipped_spaces", "space_file",
+    "shipped_spaces",
+    "space_file",
     "to_losses",
 ]

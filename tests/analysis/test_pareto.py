@@ -37,9 +37,7 @@ def dominates(a, b):
 
 def front_by_definition(points):
     complete = points[~np.isnan(points).any(axis=1)]
-    return np.array(
-        [not np.isnan(p).any() and not any(dominates(q, p) for q in complete) for p in points], dtype=bool
-    )
+    return np.array([not np.isnan(p).any() and not any(dominates(q, p) for q in complete) for p in points], dtype=bool)
 
 
 def volume_by_definition(points, reference):
@@ -181,7 +179,9 @@ def test_of_nothing(m):
     nothing = np.zeros((0, m))
     assert hypervolume(nothing, np.ones(m)) == 0.0
     for values in (
-        non_dominated(nothing), rank_layers(nothing), order_selection(nothing, 1.0),
+        non_dominated(nothing),
+        rank_layers(nothing),
+        order_selection(nothing, 1.0),
         hypervolume_contributions(nothing, 1.0),
     ):
         assert values.shape == (0,)

@@ -26,7 +26,6 @@ def scores(recipe: Recipe, steps: int) -> dict[str, float]:
     return names | {"drift": 0.1 * identity, "detection_rate": 1.0}
 
 
-
 class Curves(tune.Trainable):
     """Waits a moment at each rung (seconds in the cache's file `seconds`) and writes what a trial writes."""
 

@@ -113,9 +113,7 @@ def test_a_checkpoint_without_a_picture_has_its_scores(sweep: Sweep, tmp_path: P
     assert sweep.values(sweep.children()["t0000"], "pose") == [(10, 0.7)]
 
 
-@pytest.mark.parametrize(
-    "status, shown", [("finished", "FINISHED"), ("stopped", "FINISHED"), ("failed", "FAILED")]
-)
+@pytest.mark.parametrize("status, shown", [("finished", "FINISHED"), ("stopped", "FINISHED"), ("failed", "FAILED")])
 def test_how_a_trial_ended(sweep: Sweep, status: str, shown: str):
     sweep.observe("t0000", 10, 20)
     sweep.tracking.trial_ended("t0000", status, "loss was nan at step 31")
