@@ -232,6 +232,7 @@ class Tracking:
 
 def _connect(uri: str) -> "MlflowClient":
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines a run through the live table
     from mlflow import MlflowClient
 
     address = urlsplit(uri)
