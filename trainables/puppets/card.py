@@ -1,8 +1,6 @@
 """Measures the trained base and judges on held-out characters and poses, and writes the model card."""
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,9 +13,6 @@ from trainables.puppets.autoencoder import reconstruction_psnr
 from trainables.puppets.dataset import HELD_OUT_SEED, Dataset, make_dataset, to_unit
 from trainables.puppets.judging import character_views, worsen
 from trainables.puppets.models import parameter_count
-
-if TYPE_CHECKING:
-    from trainables.puppets.train import Plan
 
 HELD_OUT = 1000
 _GENERATED = 32
@@ -101,10 +96,10 @@ def _generation_figures(base: Base, judge: KeypointJudge, data: Dataset, sheet: 
     return figures
 
 
-def write_card(path: Path, figures: dict[str, float], plan: "Plan", seed: int) -> None:
+def write_card(path: Path, figures: dict[str, float], steps: dict[str, int], seed: int) -> None:
     """Markdown: what it is, how it was trained, what it reaches."""
     table = "\n".join(f"| {name} | {value:.3f} |" for name, value in figures.items())
-    steps = ", ".join(f"{name} {value}" for name, value in asdict(plan).items())
+    steps = ", ".join(f"{name} {value}" for name, value in steps.items())
     path.write_text(
         _TEXT.format(seed=seed, steps=steps, held_out=HELD_OUT, table=table, generated=_GENERATED), encoding="utf-8"
     )

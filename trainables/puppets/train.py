@@ -5,7 +5,7 @@ diffusers folder with the judges beside it, fp16 safetensors, and the measured c
 """
 
 import shutil
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -78,7 +78,7 @@ def main(
     plan = Plan().scaled(scale)
     train(plan, work, out, seed, device)
     write_subjects(HERE / "subjects")
-    write_card(card, measure(out, work, device), plan, seed)
+    write_card(card, measure(out, work, device), asdict(plan), seed)
 
 
 if __name__ == "__main__":
