@@ -8,6 +8,7 @@ from diffusers import AutoencoderKL
 from trainables.puppets import models
 from trainables.puppets.dataset import Dataset, to_unit
 from trainables.puppets.loop import fit, seeded
+from trainables.puppets.parallel import part_of
 
 _KL_WEIGHT = 2e-7
 _BATCH = 16
@@ -22,11 +23,11 @@ def train_autoencoder(data: Dataset, steps: int, work: Path, seed: int, device: 
 
     def loss(generator: torch.Generator, _: int) -> torch.Tensor:
         index = torch.randint(len(data), (_BATCH,), generator=generator)
-        pixels = to_unit(data.pixels[index]).to(device, memory_format=torch.channels_last)
+        noise = torch.randn(_BATCH, *models.LATENT_SHAPE, generator=generator)
+        pixels = to_unit(data.pixels[part_of(index)]).to(device, memory_format=torch.channels_last)
         with torch.autocast(device, torch.bfloat16):
             posterior = vae.encode(pixels).latent_dist
-            noise = torch.randn(posterior.mean.shape, generator=generator).to(device)
-            decoded = vae.decode(posterior.mean + posterior.std * noise).sample.float()
+            decoded = vae.decode(posterior.mean + posterior.std * part_of(noise).to(device)).sample.float()
         error = decoded - pixels
         return error.abs().mean() + 4 * error.square().mean() + _KL_WEIGHT * posterior.kl().mean()
 
@@ -49,7 +50,9 @@ def polish_decoder(vae: AutoencoderKL, data: Dataset, steps: int, work: Path, se
 
     def loss(generator: torch.Generator, _: int) -> torch.Tensor:
         index = torch.randint(len(data), (_BATCH,), generator=generator)
-        latents = mean[index] + std[index] * torch.randn(mean[index].shape, generator=generator)
+        noise = part_of(torch.randn(mean[index].shape, generator=generator))
+        index = part_of(index)
+        latents = mean[index] + std[index] * noise
         with torch.autocast(device, torch.bfloat16):
             decoded = vae.decode(latents.to(device)).sample.float()
         return (decoded - to_unit(data.pixels[index]).to(device)).square().mean()

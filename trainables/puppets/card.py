@@ -10,12 +10,12 @@ from trainables.base import Base
 from trainables.generate import draw_pictures, start_noise
 from trainables.judges import IdentityJudge, KeypointJudge, load_judges, pck
 from trainables.puppets.autoencoder import reconstruction_psnr
-from trainables.puppets.dataset import HELD_OUT_SEED, Dataset, make_dataset, to_unit
+from trainables.puppets.dataset import HELD_OUT_HARD_SHARE, HELD_OUT_SEED, Dataset, make_dataset, to_unit
 from trainables.puppets.judging import character_views, worsen
 from trainables.puppets.models import parameter_count
 
 HELD_OUT = 1000
-_GENERATED = 32
+_GENERATED = 64
 """Generated pictures for each kind and grade."""
 _STEPS, _GUIDANCE = 15, 3.0
 _GROUPS = tuple((kind, grade) for kind in ("people", "robots") for grade in ("plain", "hard"))
@@ -25,7 +25,7 @@ def measure(folder: Path, work: Path, device: str) -> dict[str, float]:
     """Every figure of the card, from the weights as they ship (fp16, computed in fp32)."""
     base = Base.load(str(folder), device=device)
     judges = load_judges(folder, device)
-    data = make_dataset(HELD_OUT, HELD_OUT_SEED, work)
+    data = make_dataset(HELD_OUT, HELD_OUT_SEED, work, HELD_OUT_HARD_SHARE)
     figures = {"autoencoder PSNR, dB": reconstruction_psnr(base.vae, data.pixels)}
     figures |= _identity_figures(judges.identity, work)
     figures |= _keypoint_figures(judges.keypoints, data)
@@ -92,6 +92,10 @@ def _generation_figures(base: Base, judge: KeypointJudge, data: Dataset, sheet: 
             share = pck(judge.detect(pictures), data.keypoints.numpy()[index], pictures.shape[1])
             figures[f"generated PCK@0.05, {kind}, {grade}, {name}"] = float(share.mean())
             rows.append(pictures[:16])
+    for kind in ("people", "robots"):
+        plain, hard = (figures[f"generated PCK@0.05, {kind}, {grade}, with ControlNet"] for grade in ("plain", "hard"))
+        mixed = (1 - HELD_OUT_HARD_SHARE) * plain + HELD_OUT_HARD_SHARE * hard
+        figures[f"generated PCK@0.05, {kind}, {HELD_OUT_HARD_SHARE:.0%} hard, with ControlNet"] = mixed
     Image.fromarray(np.vstack([np.hstack(list(row)) for row in rows])).save(sheet)
     return figures
 

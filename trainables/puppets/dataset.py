@@ -12,7 +12,9 @@ from trainables.skeleton import PUPPET_13, render
 
 TRAIN_SEED, HELD_OUT_SEED = 1, 2
 """Held-out pictures have characters, stances and scenes of their own."""
-PEOPLE_SHARE, HARD_SHARE = 0.6, 0.3
+PEOPLE_SHARE = 0.6
+TRAIN_HARD_SHARE, HELD_OUT_HARD_SHARE = 0.5, 0.3
+"""Hard poses take longer to learn, so training has more of them."""
 _PARTS_NAMED = (0.2, 0.1, 0.2, 0.5)
 """How often a caption names no part, one, two, or all three: prompts name none."""
 
@@ -37,23 +39,23 @@ class Dataset:
         return len(self.captions)
 
 
-def make_dataset(count: int, seed: int, folder: Path) -> Dataset:
+def make_dataset(count: int, seed: int, folder: Path, hard_share: float) -> Dataset:
     """Draws `count` pictures, or reads them where they were drawn before (the same seed draws the same)."""
-    path = folder / f"pictures-{count}-{seed}.npz"
+    path = folder / f"pictures-{count}-{seed}-{hard_share:g}.npz"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial.npz")
-        np.savez(partial, **_draw(count, seed))
+        np.savez(partial, **_draw(count, seed, hard_share))
         partial.replace(path)
     with np.load(path, allow_pickle=False) as arrays:
         tensors = {name: torch.from_numpy(arrays[name]) for name in arrays.files if name != "captions"}
         return Dataset(**tensors, captions=arrays["captions"].tolist())
 
 
-def _draw(count: int, seed: int) -> dict[str, np.ndarray]:
+def _draw(count: int, seed: int, hard_share: float) -> dict[str, np.ndarray]:
     generator = np.random.default_rng(seed)
     person = generator.random(count) < PEOPLE_SHARE
-    hard = generator.random(count) < HARD_SHARE
+    hard = generator.random(count) < hard_share
     characters, drawings = [], []
     for p, h in zip(person, hard, strict=True):
         characters.append(sample_character(generator, bool(p)))

@@ -12,6 +12,7 @@ from trainables.puppets import models
 from trainables.puppets.autoencoder import encode_all
 from trainables.puppets.dataset import Dataset
 from trainables.puppets.loop import fit, seeded
+from trainables.puppets.parallel import part_of
 
 _MIN_SNR_GAMMA = 5.0
 _EMPTY_CAPTIONS = 0.1
@@ -23,7 +24,10 @@ def words_of(data: Dataset) -> list[str]:
 
 
 class NoisedLatents:
-    """Draws training batches: noised latents, timesteps, the noise, and caption tokens (sometimes of the empty one)."""
+    """Draws training batches: noised latents, timesteps, the noise, and caption tokens (sometimes of the empty one).
+
+    Of each, this process's part.
+    """
 
     def __init__(self, data: Dataset, vae: AutoencoderKL, tokens: CLIPTokenizer, device: str) -> None:
         self.data, self.tokenizer = data, tokens
@@ -42,7 +46,7 @@ class NoisedLatents:
         tokens = self.tokens[index].clone()
         tokens[torch.rand(count, generator=generator) < _EMPTY_CAPTIONS] = self.tokens[-1]
         noised = self.schedule.add_noise(latents, noise, time)
-        return tuple(t.to(self.device) for t in (noised, time, noise, tokens))
+        return tuple(part_of(t).to(self.device) for t in (noised, time, noise, tokens))
 
     def loss(self, predicted: torch.Tensor, noise: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
         weights = min_snr_weights(self.schedule.alphas_cumprod.to(time.device), time, _MIN_SNR_GAMMA, "epsilon")
@@ -88,7 +92,7 @@ def train_controlnet(
     def loss(generator: torch.Generator, _: int) -> torch.Tensor:
         index = people[torch.randint(len(people), (batch,), generator=generator)]
         noised, time, noise, ids = latents.batch(index, generator)
-        condition = data.skeletons[index].float().div(255).to(device)
+        condition = data.skeletons[part_of(index)].float().div(255).to(device)
         with torch.autocast(device, torch.bfloat16):
             words = text(ids)[0]
             down, middle = control(noised, time, words, condition, return_dict=False)

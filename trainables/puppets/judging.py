@@ -12,6 +12,7 @@ from trainables.puppets.characters import sample_character
 from trainables.puppets.dataset import PEOPLE_SHARE, Dataset, to_unit
 from trainables.puppets.draw import sample_drawing
 from trainables.puppets.loop import fit, seeded
+from trainables.puppets.parallel import first_process_first, part_of
 from trainables.puppets.poses import SIZE
 from trainables.skeleton import region
 
@@ -68,7 +69,8 @@ def train_identity(
     work: Path, steps: int, seed: int, device: str, characters: int = 4000, batch: int = 64
 ) -> Dinov2Model:
     """Two views of each of `batch` characters, told apart by InfoNCE (van den Oord et al. 2018) both ways."""
-    pixels, regions, _ = character_views(characters, seed + 10, work)
+    with first_process_first():
+        pixels, regions, _ = character_views(characters, seed + 10, work)
     with seeded(seed + 3):
         model = models.identity_encoder().to(device)
     model.embeddings.mask_token.requires_grad_(False)  # masked-image training only
@@ -108,11 +110,13 @@ def train_keypoints(
 
     def loss(generator: torch.Generator, _: int) -> torch.Tensor:
         index = torch.randint(len(data), (batch,), generator=generator)
-        pictures = worsen(to_unit(data.pixels[index]), generator)
+        pictures = part_of(worsen(to_unit(data.pixels[index]), generator))
         with torch.autocast(device, torch.bfloat16):
             heatmaps = model(pictures.to(device)).heatmaps
         return (
-            -(targets(data.keypoints[index]).to(device) * log_softmax(heatmaps.float().flatten(2), -1)).sum(-1).mean()
+            -(targets(data.keypoints[part_of(index)]).to(device) * log_softmax(heatmaps.float().flatten(2), -1))
+            .sum(-1)
+            .mean()
         )
 
     fit("keypoints", model, loss, steps, 1e-3, work, seed + 4)

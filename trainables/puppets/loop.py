@@ -11,6 +11,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from trainables.puppets import parallel
+
 _SAVE_EVERY = 200
 _ATTENTION = SDPBackend.MATH
 """With these short sequences the backward pass of the flash kernel takes longer than all else on a CPU."""
@@ -29,7 +31,8 @@ def fit(
     """Trains the parameters of `module` that require a gradient and leaves their moving average in them.
 
     `loss(generator, step)` draws its own batch; step k's generator depends on (seed, k) alone, so that an interrupted
-    training goes on from `work/NAME.safetensors` as if nothing had happened. A finished one is read back.
+    training goes on from `work/NAME.safetensors` as if nothing had happened. A finished one is read back. Where several
+    processes train together, a loss may be that of this one's part of the batch.
     """
     parameters = {k: p for k, p in module.named_parameters() if p.requires_grad}
     average = {k: p.detach().clone() for k, p in parameters.items()}
@@ -46,12 +49,13 @@ def fit(
         with sdpa_kernel(_ATTENTION):
             value = loss(generator, step)
             value.backward()
+        parallel.average_gradients(parameters.values())
         nn.utils.clip_grad_norm_(parameters.values(), 1.0)
         optimizer.step()
         decay = min(ema, (step + 1) / (step + 10))
         torch._foreach_lerp_(list(average.values()), [p.detach() for p in parameters.values()], 1 - decay)
         recent.append(float(value.detach()))
-        if (step + 1) % _SAVE_EVERY == 0 or step + 1 == steps:
+        if parallel.is_first() and ((step + 1) % _SAVE_EVERY == 0 or step + 1 == steps):
             _save(path, parameters, average, optimizer, step + 1)
     with torch.no_grad():
         for key, parameter in parameters.items():
@@ -76,13 +80,13 @@ def _one_cycle(step: int, steps: int, warm_up: int) -> float:
 
 def _progress(name: str, start: int, steps: int, recent: list[float]) -> Iterator[int]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns) as progress:
+    with Progress(*columns, disable=not parallel.is_first()) as progress:
         task = progress.add_task(name, total=steps, completed=start)
         for step in range(start, steps):
             yield step
             mean = sum(recent[-100:]) / len(recent[-100:])
             progress.update(task, completed=step + 1, description=f"{name} loss {mean:.4f}")
-            if not progress.console.is_terminal and (step + 1) % 100 == 0:
+            if parallel.is_first() and not progress.console.is_terminal and (step + 1) % 100 == 0:
                 print(json.dumps({"stage": name, "step": step + 1, "of": steps, "loss": round(mean, 5)}), flush=True)
 
 

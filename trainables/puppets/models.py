@@ -22,6 +22,7 @@ from trainables.puppets.poses import SIZE
 from trainables.skeleton import PUPPET_13
 
 LATENT_CHANNELS = 8
+LATENT_SHAPE = (LATENT_CHANNELS, SIZE // 4, SIZE // 4)
 TOKENS = 24
 """Length of a padded caption."""
 RARE_TOKENS = ("sks", "zwx", "ohwx", "phol", "kvk", "bnha", "qlz", "wrf")

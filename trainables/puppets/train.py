@@ -1,6 +1,7 @@
 """Trains the embedded base and its judges from nothing: `python -m trainables.puppets.train`.
 
-Interrupted, it goes on where it was. The work folder keeps drawn pictures and unfinished trainings; the result is a
+Interrupted, it goes on where it was; with `torchrun --nproc-per-node 2 -m trainables.puppets.train` two processes share
+the work. The work folder keeps drawn pictures and unfinished trainings; the result is a
 diffusers folder with the judges beside it, fp16 safetensors, and the measured card.
 """
 
@@ -13,10 +14,10 @@ import torch
 import typer
 from diffusers import StableDiffusionControlNetPipeline
 
-from trainables.puppets import models
+from trainables.puppets import models, parallel
 from trainables.puppets.autoencoder import polish_decoder, train_autoencoder
 from trainables.puppets.card import measure, write_card
-from trainables.puppets.dataset import TRAIN_SEED, make_dataset
+from trainables.puppets.dataset import TRAIN_HARD_SHARE, TRAIN_SEED, make_dataset
 from trainables.puppets.denoiser import NoisedLatents, train_controlnet, train_denoiser, words_of
 from trainables.puppets.judging import train_identity, train_keypoints
 from trainables.puppets.subjects import write_subjects
@@ -31,10 +32,10 @@ class Plan:
     pictures: int = 16_000
     vae: int = 1500
     decoder: int = 1500
-    denoiser: int = 1700
-    controlnet: int = 1000
+    denoiser: int = 4000
+    controlnet: int = 2500
     identity: int = 1000
-    keypoints: int = 2400
+    keypoints: int = 5000
 
     def scaled(self, factor: float) -> "Plan":
         """The same with `factor` times the steps and pictures, at least one each."""
@@ -43,15 +44,18 @@ class Plan:
 
 def train(plan: Plan, work: Path, out: Path, seed: int, device: str) -> None:
     """Trains whatever `work` has not finished, and writes the base to `out`."""
-    data = make_dataset(plan.pictures, TRAIN_SEED, work)
+    with parallel.first_process_first():
+        data = make_dataset(plan.pictures, TRAIN_SEED, work, TRAIN_HARD_SHARE)
+        tokens = models.tokenizer(words_of(data), work / "tokenizer")
     vae = train_autoencoder(data, plan.vae, work, seed, device)
     keypoints = train_keypoints(data, work, plan.keypoints, seed, device)
     identity = train_identity(work, plan.identity, seed, device, characters=max(100, plan.pictures // 4))
-    tokens = models.tokenizer(words_of(data), work / "tokenizer")
     latents = NoisedLatents(data, vae, tokens, device)
     unet, text = train_denoiser(latents, plan.denoiser, work, seed)
     control = train_controlnet(latents, unet, text, plan.controlnet, work, seed)
     polish_decoder(vae, data, plan.decoder, work, seed, device)
+    if not parallel.is_first():
+        return
     pipeline = StableDiffusionControlNetPipeline(
         vae=vae, text_encoder=text, tokenizer=tokens, unet=unet, controlnet=control, scheduler=models.noise_schedule(),
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,
@@ -76,9 +80,12 @@ def main(
     """Trains the puppets' base and judges, draws the shipped subjects, and measures it all."""
     device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     plan = Plan().scaled(scale)
+    parallel.join()
     train(plan, work, out, seed, device)
-    write_subjects(HERE / "subjects")
-    write_card(card, measure(out, work, device), asdict(plan), seed)
+    if parallel.is_first():
+        write_subjects(HERE / "subjects")
+        write_card(card, measure(out, work, device), asdict(plan), seed)
+    parallel.leave()
 
 
 if __name__ == "__main__":
