@@ -43,20 +43,12 @@ def generate(found: Found, observation: Observation, pose: Path, prompt: str, se
 
     from trainables.base import Base
     from trainables.export import load_adapter
-    from trainables.generate import draw_pictures, start_noise
+    from trainables.generate import draw, start_noise
 
     job = found.config.job
     base = Base.load(job.base, job.controlnet, job.device, job.precision)
     load_adapter(base, folder_of(found, observation.trial, observation.steps) / ADAPTER)
     condition = render(keypoints, base.size, skeleton, source_size)
-    panel = job.panel
-    (picture,) = draw_pictures(
-        base,
-        [prompt],
-        [condition],
-        start_noise(base, [seed]),
-        panel.steps,
-        panel.guidance,
-        panel.controlnet_scale,
-    )
+    noise = start_noise(base, [seed])
+    (picture,) = draw(base, [prompt], [condition], noise, job.panel.steps, observation.inference)
     Image.fromarray(picture).save(out)

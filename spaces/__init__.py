@@ -1,6 +1,7 @@
 """What may be tried: recipes, spaces of them, and the objectives that judge them."""
 
 from spaces.errors import InputError
+from spaces.inference import Inference, labels
 from spaces.objectives import OBJECTIVES, REFERENCE_LOSS, Objective, parse_objectives, to_losses
 from spaces.observation import Cost, Observation
 from spaces.recipe import Recipe
@@ -11,6 +12,7 @@ __all__ = [
     "REFERENCE_LOSS",
     "Choice",
     "Cost",
+    "Inference",
     "InputError",
     "Objective",
     "Observation",
@@ -18,6 +20,7 @@ __all__ = [
     "Range",
     "Recipe",
     "Space",
+    "labels",
     "load_space",
     "parse_objectives",
     "parse_space",

@@ -1,8 +1,9 @@
-"""An observation: one scored checkpoint, the unit of record."""
+"""An observation: one checkpoint, scored as it is drawn in one way. The unit of record."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from spaces.inference import Inference
 from spaces.recipe import Recipe
 
 
@@ -24,7 +25,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Observation:
-    """What one checkpoint scored."""
+    """What one checkpoint scored, drawn in one way."""
 
     trial: str
     """The trial's name, such as `t0007`."""
@@ -39,12 +40,28 @@ class Observation:
     cells: dict[str, list[float]] = field(default_factory=dict)
     """The value of every panel cell behind a mean, in the panel's order (NaN where it does not apply)."""
     cost: Cost = field(default_factory=Cost)
-    """What this rung took, the earlier rungs not counted."""
+    """What this rung took, the earlier rungs not counted; training is the main observation's."""
+    inference: Inference = field(default_factory=Inference)
+    """How it was drawn."""
+    label: str = ""
+    """Tells the checkpoint's observations apart, such as `cfg5-cn1-lora0.8`; the main one has none."""
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        """Trial, steps and label: no two observations of a sweep have the same."""
+        return self.trial, self.steps, self.label
+
+    @property
+    def name(self) -> str:
+        """`t0007@200`, or `t0007@200:cfg5-cn1-lora0.8` for another observation than the main one."""
+        return f"{self.trial}@{self.steps}" + (f":{self.label}" if self.label else "")
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a JSON line."""
-        return {**asdict(self) | {"recipe": self.recipe.model_dump()}}
+        return asdict(self) | {"recipe": self.recipe.model_dump(), "inference": self.inference.model_dump()}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Observation":
-        return cls(**{**values, "recipe": Recipe.parse(values["recipe"]), "cost": Cost(**values["cost"])})
+        """What `to_json` made; also what it made before there was more than one way to draw."""
+        recipe, inference = Recipe.parse(values["recipe"]), Inference.model_validate(values.get("inference", {}))
+        return cls(**values | {"recipe": recipe, "inference": inference, "cost": Cost(**values["cost"])})

@@ -1,9 +1,15 @@
 """Draws pictures of given prompts in given poses from given noise."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
 import numpy as np
 import torch
+from peft.tuners.lora import LoraLayer
 from PIL import Image
+from torch import nn
 
+from spaces import Inference
 from trainables.base import Base
 
 
@@ -14,14 +20,42 @@ def start_noise(base: Base, seeds: list[int]) -> torch.Tensor:
     return torch.stack([draw(seed) for seed in seeds])
 
 
+def draw(
+    base: Base, prompts: list[str], skeletons: list[Image.Image], noise: torch.Tensor, steps: int, inference: Inference
+) -> np.ndarray:
+    """n x h x w x 3 uint8, as the inference settings say, with whatever adapters the base wears."""
+    with ExitStack() as scaled:
+        for module in (base.unet, base.text_encoder):
+            scaled.enter_context(lora_scaled(module, inference.lora_scale))
+        return draw_pictures(
+            base, prompts, skeletons, noise, steps, inference.guidance, inference.controlnet_scale,
+            (inference.controlnet_start, inference.controlnet_end),
+        )  # fmt: skip
+
+
+@contextmanager
+def lora_scaled(module: nn.Module, scale: float) -> Iterator[None]:
+    """Inside, every LoRA in the module adds `scale` times what it adds otherwise."""
+    scalings = [layer.scaling for layer in module.modules() if isinstance(layer, LoraLayer)]
+    before = [dict(scaling) for scaling in scalings]
+    for scaling in scalings:
+        scaling.update({name: scale * value for name, value in scaling.items()})
+    try:
+        yield
+    finally:
+        for scaling, values in zip(scalings, before, strict=True):
+            scaling.update(values)
+
+
 @torch.no_grad()
 def draw_pictures(
     base: Base, prompts: list[str], skeletons: list[Image.Image], noise: torch.Tensor, steps: int, guidance: float,
-    controlnet_scale: float, batch: int = 16,
+    controlnet_scale: float, controlnet_span: tuple[float, float] = (0.0, 1.0), batch: int = 16,
 ) -> np.ndarray:  # fmt: skip
     """n x h x w x 3 uint8, with whatever adapters the base wears.
 
-    `steps` of DPM-Solver++ (Lu et al. 2022), the ControlNet in the loop. prompts, skeletons and noise are n each.
+    `steps` of DPM-Solver++ (Lu et al. 2022), the ControlNet in the loop for the span of them that is given as shares.
+    prompts, skeletons and noise are n each.
     """
     pipeline = base.pipeline()
     conditions = torch.stack([torch.from_numpy(np.array(s)).permute(2, 0, 1).float() / 255 for s in skeletons])
@@ -35,6 +69,8 @@ def draw_pictures(
             num_inference_steps=steps,
             guidance_scale=guidance,
             controlnet_conditioning_scale=controlnet_scale,
+            control_guidance_start=controlnet_span[0],
+            control_guidance_end=controlnet_span[1],
             output_type="pt",
         ).images
         pictures.append((drawn.float().cpu() * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy())

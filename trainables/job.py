@@ -1,8 +1,10 @@
 """What all trials of one sweep have in common: plain values, so that they travel to any actor."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from spaces import Inference
 
 
 class PanelConfig(BaseModel):
@@ -14,9 +16,21 @@ class PanelConfig(BaseModel):
     hard: int = Field(6, ge=1, description="cells with hard target poses")
     drift: int = Field(4, ge=1, description="cells drawn again from the class prompt, without the token")
     steps: int = Field(8, ge=1, description="sampler steps of a picture")
-    guidance: float = Field(3.0, ge=1, description="classifier-free guidance")
-    controlnet_scale: float = Field(1.0, ge=0, description="strength of the pose conditioning")
+    inferences: tuple[Inference, ...] = Field(
+        (Inference(),),
+        min_length=1,
+        description="how a checkpoint is drawn; at each it is scored, the first is the main",
+    )
     seed: int = Field(0, ge=0, description="of the cells' start noise")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_inference(cls, values: Any) -> Any:
+        """Sweeps that were saved before there were several kept the two settings of the one here."""
+        if not isinstance(values, dict) or not {"guidance", "controlnet_scale"} & values.keys():
+            return values
+        main = {name: values[name] for name in ("guidance", "controlnet_scale") if name in values}
+        return {name: value for name, value in values.items() if name not in main} | {"inferences": (main,)}
 
 
 class Job(BaseModel):

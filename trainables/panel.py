@@ -10,9 +10,9 @@ import numpy as np
 from filelock import FileLock
 from PIL import Image
 
-from spaces import InputError
+from spaces import Inference, InputError
 from trainables.base import Base
-from trainables.generate import draw_pictures, start_noise
+from trainables.generate import draw, start_noise
 from trainables.job import PanelConfig
 from trainables.judges import Judges, pck
 from trainables.skeleton import PUPPET_13, region, render, skeleton_named
@@ -52,6 +52,7 @@ class Panel:
     def __init__(self, base: Base, subject: Subject, judges: Judges, config: PanelConfig, folder: Path) -> None:
         """`folder` keeps what the untuned base draws and scores, made once for all trials of a sweep."""
         self.base, self.judges, self.config, self.folder = base, judges, config, folder
+        self.main = config.inferences[0]
         self.skeleton = skeleton_named(subject.skeleton or PUPPET_13.name, subject.folder / "subject.yaml")
         self.cells = panel_cells(subject, config)
         self.skeletons = [self._condition(cell.pose) for cell in self.cells]
@@ -70,32 +71,42 @@ class Panel:
         values = json.loads(path.read_text(encoding="utf-8"))
         return Scored(values["scores"], values["cells"], _read_pictures(self.folder / "base.npy"))
 
-    def score(self) -> Scored:
-        """Draws every cell, and some again without the token; judges all of it."""
-        of_class = self._draw_class()
-        before = _read_pictures(self.folder / "class.npy")
-        return self._judge(self._draw_subject(), self._distance(before, of_class))
+    def score(self, inference: Inference | None = None) -> Scored:
+        """Draws every cell, and some again without the token; judges all of it.
+
+        `inference` is one of the config's, the main one if none is given. Drift is measured against the base as it
+        draws with the same settings, so that it is what training changed and not what guidance does.
+        """
+        inference = inference or self.main
+        before = _read_pictures(self.folder / self._class_file(inference))
+        of_class = self._draw_class(inference)
+        return self._judge(self._draw_subject(inference), self._distance(before, of_class))
 
     def _write_reference(self, path: Path) -> None:
-        of_class = self._draw_class()
-        scored = self._judge(self._draw_subject(), np.zeros(len(of_class)))
-        np.save(self.folder / "class.npy", of_class, allow_pickle=False)
+        for inference in dict.fromkeys(inference.untuned for inference in self.config.inferences):
+            of_class = self._draw_class(inference)
+            np.save(self.folder / self._class_file(inference), of_class, allow_pickle=False)
+        scored = self._judge(self._draw_subject(self.main.untuned), np.zeros(len(self.drift_cells)))
         np.save(self.folder / "base.npy", scored.pictures, allow_pickle=False)
         grid(scored.pictures, self.skeletons).save(self.folder / "base.png")
         partial = path.with_suffix(".partial")
         partial.write_text(json.dumps({"scores": scored.scores, "cells": scored.cells}), encoding="utf-8")
         partial.replace(path)
 
-    def _draw_subject(self) -> np.ndarray:
-        return self._draw([cell.prompt for cell in self.cells], list(range(len(self.cells))))
+    def _class_file(self, inference: Inference) -> str:
+        """Where the untuned base's pictures of the class are: the same for all LoRA scales."""
+        plain = inference.untuned
+        return "class.npy" if plain == self.main.untuned else f"class-{plain.name}.npy"
 
-    def _draw_class(self) -> np.ndarray:
-        return self._draw([self.cells[i].class_prompt for i in self.drift_cells], self.drift_cells)
+    def _draw_subject(self, inference: Inference) -> np.ndarray:
+        return self._draw([cell.prompt for cell in self.cells], list(range(len(self.cells))), inference)
 
-    def _draw(self, prompts: list[str], cells: list[int]) -> np.ndarray:
+    def _draw_class(self, inference: Inference) -> np.ndarray:
+        return self._draw([self.cells[i].class_prompt for i in self.drift_cells], self.drift_cells, inference)
+
+    def _draw(self, prompts: list[str], cells: list[int], inference: Inference) -> np.ndarray:
         skeletons = [self.skeletons[i] for i in cells]
-        c = self.config
-        return draw_pictures(self.base, prompts, skeletons, self.noise[cells], c.steps, c.guidance, c.controlnet_scale)
+        return draw(self.base, prompts, skeletons, self.noise[cells], self.config.steps, inference)
 
     def _judge(self, pictures: np.ndarray, drift: np.ndarray) -> Scored:
         found = self.judges.keypoints.detect(pictures)

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from spaces import InputError, Recipe
+from spaces import Inference, InputError, Recipe
 from trainables.base import Base
 from trainables.finetune import FineTune
 from trainables.job import PanelConfig
@@ -99,3 +99,23 @@ def test_more_cells_than_poses_is_a_mistake_with_a_name(subject):
 def test_the_grid_shows_each_picture_above_its_pose(panel):
     sheet = grid(panel.reference().pictures, panel.skeletons, columns=3)
     assert sheet.width / sheet.height == pytest.approx(3 / 4)
+
+
+def test_a_checkpoint_is_scored_as_it_is_drawn(base, subject, panel, tmp_path):
+    main, plain = Inference(), Inference(lora_scale=0.0, guidance=1.5)
+    ways = (main, Inference(lora_scale=0.0), plain, Inference(controlnet_end=0.5))
+    several = Panel(base, subject, panel.judges, SMALL.model_copy(update={"inferences": ways}), tmp_path)
+    untuned = several.reference()
+    before = dict(base.unet.state_dict())
+    tune = FineTune(base, subject, Recipe(learning_rate=1e-2, text_encoder="lora"), seed=0)
+    tune.advance(5)
+    scored = {way: several.score(way) for way in ways}
+    again = several.score()
+    tune.remove()
+    assert (scored[ways[1]].pictures == untuned.pictures).all(), "LoRAs at scale 0 are none"
+    assert scored[ways[1]].scores["drift"] == pytest.approx(0, abs=1e-6)
+    assert scored[plain].scores["drift"] == pytest.approx(0, abs=1e-6), "the base is drawn with the same guidance"
+    assert (again.pictures == scored[main].pictures).all(), "a scale is taken back"
+    different = {values.pictures.tobytes() for values in scored.values()}
+    assert len(different) == 4
+    assert all((before[name] == value).all() for name, value in base.unet.state_dict().items())
