@@ -1,0 +1,70 @@
+"""The files of a saved adapter, and the page beside them that tells what it was made from."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from spaces import InputError, Recipe
+
+WEIGHTS = "pytorch_lora_weights.safetensors"
+"""LoRA of UNet and text encoder, by diffusers' own name: `load_lora_weights(folder)`."""
+TOKEN = "learned_embeds.safetensors"
+"""The token's vectors, by diffusers' own name: `load_textual_inversion(folder)`."""
+CONTROLNET = "controlnet_lora.safetensors"
+"""LoRA of the ControlNet: `controlnet.load_lora_adapter(folder, weight_name=..., prefix="controlnet")`."""
+CONFIG = "adapter_config.json"
+METADATA = "lora_adapter_metadata"
+"""Where diffusers keeps PEFT's configuration in a file of LoRA weights."""
+
+
+class MadeFrom(BaseModel):
+    """What an adapter was made from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    recipe: Recipe
+    steps: int = Field(description="optimizer steps")
+    seed: int
+    token: str
+    class_noun: str = Field(alias="class")
+    base: str
+    base_fingerprint: str
+    files: tuple[str, ...] = Field((WEIGHTS,), description="the adapter's parts; a folder without one is not whole")
+
+    def write(self, path: Path, **more: Any) -> None:
+        """As JSON, with whatever else there is to say."""
+        values = self.model_dump(mode="json", by_alias=True) | more
+        path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_made_from(folder: Path) -> MadeFrom:
+    """InputError when the folder holds no adapter, or not all of one."""
+    path = folder / CONFIG
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        made = MadeFrom.model_validate(values | {"recipe": Recipe.parse(values["recipe"], path)})
+    except InputError:
+        raise
+    except ValidationError as error:
+        first = error.errors()[0]
+        problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise InputError(path, f"is not the config of an adapter ({problem})") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(path, f"is not the config of an adapter ({type(error).__name__}: {error})") from None
+    for name in made.files:
+        if not (folder / name).is_file():
+            raise InputError(folder / name, f"is not there; the adapter has {', '.join(made.files)}")
+    return made
+
+
+def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a safetensors file, and its metadata. InputError when it is none."""
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise InputError(path, f"is not a safetensors file ({error})") from None

@@ -1,0 +1,99 @@
+"""What was trained in one module, as a LoRA that every loader of diffusers and PEFT understands."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig
+from peft.utils.other import get_pattern_key
+from safetensors.torch import save_file
+from torch import Tensor
+
+from trainables.adapters import Adapter
+from trainables.export.files import METADATA, read_weights
+
+TEXT_MODEL = "text_model."
+"""Prefix of the text encoder's layers before transformers flattened CLIPTextModel: every loader knows the names
+with it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lora:
+    """The LoRA of one module."""
+
+    config: dict[str, Any]
+    """PEFT's configuration. A loader without it takes alpha for rank, and so gets the scale wrong."""
+    weights: dict[str, Tensor]
+    """`LAYER.lora_A.weight` (rank x in), `LAYER.lora_B.weight` (out x rank), DoRA's `LAYER.lora_magnitude_vector`."""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The adapted layers' names."""
+        return tuple(name.removesuffix(".lora_A.weight") for name in self.weights if name.endswith(".lora_A.weight"))
+
+    @property
+    def dora(self) -> bool:
+        return bool(self.config.get("use_dora"))
+
+    def scale(self, layer: str) -> float:
+        """What the layer multiplies B A with: alpha / rank, or alpha / sqrt(rank) in a rank-stabilised LoRA."""
+        rank, alphas = self.weights[f"{layer}.lora_A.weight"].shape[0], self.config.get("alpha_pattern") or {}
+        alpha = alphas.get(get_pattern_key(list(alphas), layer), self.config["lora_alpha"])
+        return alpha / (rank**0.5 if self.config.get("use_rslora") else rank)
+
+    def scaled(self, factor: float) -> "Lora":
+        """One that adds `factor` times as much."""
+        alphas = {name: alpha * factor for name, alpha in (self.config.get("alpha_pattern") or {}).items()}
+        changed = {"lora_alpha": self.config["lora_alpha"] * factor, "alpha_pattern": alphas}
+        return Lora(self.config | changed, self.weights)
+
+
+def plain_lora(adapter: Adapter) -> Lora:
+    """A module's adapter as a LoRA that adds the same to it."""
+    weights = {name: parameter.detach().cpu().contiguous() for name, parameter in adapter.parameters.items()}
+    return Lora(_for_drawing(adapter.config), weights)
+
+
+def write_loras(path: Path, loras: Mapping[str, Lora]) -> None:
+    """One safetensors file of the LoRA of several modules, with PEFT's configurations as diffusers keeps them."""
+    weights, metadata = {}, {}
+    for part, lora in loras.items():
+        prefix = TEXT_MODEL if part == "text_encoder" else ""
+        for name, value in lora.weights.items():
+            weights[f"{part}.{prefix}{name.removeprefix(prefix)}"] = value
+        metadata |= {f"{part}.{name}": sorted(v) if isinstance(v, set) else v for name, v in lora.config.items()}
+    save_file(weights, path, {"format": "pt", METADATA: json.dumps(metadata, sort_keys=True)})
+
+
+def read_loras(path: Path) -> dict[str, Lora]:
+    """What `write_loras` wrote, by module."""
+    weights, metadata = read_weights(path)
+    settings = json.loads(metadata[METADATA])
+    loras = {}
+    for part in dict.fromkeys(name.partition(".")[0] for name in weights):
+        prefix = f"{part}."
+        config = {name.removeprefix(prefix): v for name, v in settings.items() if name.startswith(prefix)}
+        mine = {name.removeprefix(prefix): v for name, v in weights.items() if name.startswith(prefix)}
+        if part == "text_encoder":
+            mine = {name.removeprefix(TEXT_MODEL): v for name, v in mine.items()}
+        loras[part] = Lora(config, mine)
+    return loras
+
+
+def exact_lora(delta: Tensor) -> tuple[Tensor, Tensor]:
+    """A and B, of full rank, with B A = delta to the bit: one of them is the identity, whichever is smaller.
+
+    out x in of a linear layer, or out x in x 1 x 1 of a convolution that is one.
+    """
+    out, into = delta.shape[:2]
+    rank = min(out, into)
+    identity = torch.eye(rank, dtype=delta.dtype).reshape(rank, rank, *delta.shape[2:])
+    return (delta.clone(), identity) if out < into else (identity, delta.clone())
+
+
+def _for_drawing(config: LoraConfig) -> dict[str, Any]:
+    """Without what a loader would do anew: drop while drawing, or draw initial values and subtract them."""
+    return config.to_dict() | {"lora_dropout": 0.0, "init_lora_weights": True}

@@ -1,0 +1,83 @@
+"""A checkpoint's adapter: written so that diffusers loads it as it is, and put back onto a base."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from diffusers import StableDiffusionControlNetPipeline
+from diffusers.utils import logging as diffusers_logging
+from safetensors import SafetensorError
+
+from spaces import InputError, Recipe
+from trainables.base import Base, without_progress_bars
+from trainables.export.files import CONFIG, CONTROLNET, TOKEN, WEIGHTS, MadeFrom, read_made_from
+from trainables.export.parts import plain_lora, write_loras
+from trainables.finetune import FineTune
+
+
+def save_adapter(tune: FineTune, folder: str | Path) -> None:
+    """Writes all that was trained as diffusers reads it, and what it was made from.
+
+    LoRA of UNet and text encoder in one file, the ControlNet's in another, the token's vectors in a third: those that
+    the recipe trains. What is trained otherwise than as a LoRA is written as one that does the same (`plain_lora`).
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    loras = {part: plain_lora(adapter) for part, adapter in tune.adapters.items()}
+    files = []
+    for name, parts in ((WEIGHTS, ("unet", "text_encoder")), (CONTROLNET, ("controlnet",))):
+        chosen = {part: loras[part] for part in parts if part in loras}
+        if chosen:
+            write_loras(folder / name, chosen)
+            files.append(name)
+    made_from = MadeFrom(
+        recipe=tune.recipe,
+        steps=tune.steps,
+        seed=tune.seed,
+        token=tune.subject.token,
+        class_noun=tune.subject.class_noun,
+        base=tune.base.source,
+        base_fingerprint=tune.base.fingerprint,
+        files=tuple(files),
+    )
+    made_from.write(folder / CONFIG)
+
+
+def load_adapter(
+    to: Base | StableDiffusionControlNetPipeline, folder: str | Path
+) -> tuple[StableDiffusionControlNetPipeline, Recipe]:
+    """Puts a saved adapter on a pipeline, or on a base's own modules; the pipeline that draws with it, and its recipe.
+
+    By diffusers' own loaders, whose `unload_...` take it off again. InputError when the folder holds no adapter for
+    this base.
+    """
+    folder = Path(folder)
+    made_from = read_made_from(folder)
+    pipeline = to.pipeline() if isinstance(to, Base) else to
+    if TOKEN in made_from.files:
+        with _loading(folder / TOKEN):
+            pipeline.load_textual_inversion(folder, weight_name=TOKEN, use_safetensors=True)
+    if WEIGHTS in made_from.files:
+        with _loading(folder / WEIGHTS):
+            pipeline.load_lora_weights(folder, weight_name=WEIGHTS, use_safetensors=True)
+    if CONTROLNET in made_from.files:
+        with _loading(folder / CONTROLNET):
+            pipeline.controlnet.load_lora_adapter(
+                folder, weight_name=CONTROLNET, prefix="controlnet", use_safetensors=True
+            )
+    return pipeline, made_from.recipe
+
+
+@contextmanager
+def _loading(path: Path) -> Iterator[None]:
+    """A file that does not fit is the user's mistake; that it has no part for some module is none."""
+    level = diffusers_logging.get_verbosity()
+    diffusers_logging.set_verbosity_error()
+    try:
+        with without_progress_bars():
+            yield
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(path, f"does not load onto this base ({reason})") from None
+    finally:
+        diffusers_logging.set_verbosity(level)
