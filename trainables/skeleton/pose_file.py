@@ -1,0 +1,37 @@
+"""A pose in a file of its own."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from spaces import InputError
+from trainables.skeleton.file import skeleton_named
+from trainables.skeleton.shape import Skeleton
+
+
+def load_pose(path: str | Path) -> tuple[np.ndarray, Skeleton, int]:
+    """A pose from a JSON file `{"skeleton": "puppet-13", "size": 64, "keypoints": [[x, y, visible], ...]}`.
+
+    The skeleton is a shipped name or a skeleton file beside the pose. Returns keypoints (J x 3), the skeleton and the
+    size of the square they are in.
+    """
+    path = Path(path)
+    try:
+        values = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise InputError(path, f"cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(path, f"is not JSON ({error})") from None
+    if not isinstance(values, dict) or not {"skeleton", "size", "keypoints"} <= set(values):
+        raise InputError(path, 'should be {"skeleton": NAME, "size": PIXELS, "keypoints": [[x, y, visible], ...]}')
+    skeleton = skeleton_named(values["skeleton"], f"{path}: skeleton", path.parent)
+    try:
+        keypoints = np.array(values["keypoints"], dtype=float)
+    except (TypeError, ValueError):
+        raise InputError(path, "keypoints: should be a list of [x, y, visible]") from None
+    if keypoints.shape != (len(skeleton.joints), 3) or not np.isfinite(keypoints).all():
+        raise InputError(path, f"keypoints: shape {keypoints.shape} should be ({len(skeleton.joints)}, 3), all finite")
+    if type(values["size"]) is not int or values["size"] < 1:
+        raise InputError(path, f"size: {values['size']!r} should be a number of pixels above 0")
+    return keypoints, skeleton, values["size"]
