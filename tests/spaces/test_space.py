@@ -61,7 +61,7 @@ def test_a_condition_may_come_before_what_it_depends_on():
             7,
             "recipe.text_encoder: 'full' is not right, it should be 'frozen' or 'lora'",
         ),
-        ("rank: {low: 1", "rnak: {low: 1", 5, "no such recipe field; fields are targets, rank"),
+        ("rank: {low: 1", "rnak: {low: 1", 5, "no such recipe field; fields are unet, targets, rank"),
         ("low: 0.0", "low: 0e0", 6, "should be a number (YAML reads 1e-4 as text"),
         ("high: 0.5", "hihg: 0.5", 6, "should be low and high"),
         ("when: {text_encoder: lora}", "when: {text: lora}", 8, "when: 'text' is not in this space"),
