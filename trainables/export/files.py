@@ -1,6 +1,7 @@
 """The files of a saved adapter, and the page beside them that tells what it was made from."""
 
 import json
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,21 @@ CONTROLNET = "controlnet_lora.safetensors"
 CONFIG = "adapter_config.json"
 METADATA = "lora_adapter_metadata"
 """Where diffusers keeps PEFT's configuration in a file of LoRA weights."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The files of an exported adapter, None where it has no such part."""
+
+    lora: str | None = None
+    """Of UNet and text encoder."""
+    token: str | None = None
+    """The token's vectors."""
+    controlnet: str | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for name in astuple(self) if name is not None)
 
 
 class MadeFrom(BaseModel):

@@ -83,15 +83,23 @@ def read_loras(path: Path) -> dict[str, Lora]:
     return loras
 
 
-def exact_lora(delta: Tensor) -> tuple[Tensor, Tensor]:
-    """A and B, of full rank, with B A = delta to the bit: one of them is the identity, whichever is smaller.
+def full_rank(deltas: Mapping[str, Tensor]) -> Lora:
+    """The LoRA that adds just these to the weights of layers: B A is a delta to the bit, since A or B is the identity.
 
-    out x in of a linear layer, or out x in x 1 x 1 of a convolution that is one.
+    Out x in of linear layers, or out x in x 1 x 1 of convolutions that are such; each gets the smaller as its rank.
     """
-    out, into = delta.shape[:2]
-    rank = min(out, into)
-    identity = torch.eye(rank, dtype=delta.dtype).reshape(rank, rank, *delta.shape[2:])
-    return (delta.clone(), identity) if out < into else (identity, delta.clone())
+    weights, ranks = {}, {}
+    for layer, delta in deltas.items():
+        out, into = delta.shape[:2]
+        ranks[f"^{layer}"] = rank = min(out, into)
+        identity = torch.eye(rank, dtype=delta.dtype).reshape(rank, rank, *delta.shape[2:])
+        down, up = (delta, identity) if out < into else (identity, delta)
+        weights |= {f"{layer}.lora_A.weight": down.contiguous(), f"{layer}.lora_B.weight": up.contiguous()}
+    most = max(ranks.values())
+    config = LoraConfig(
+        r=most, lora_alpha=most, rank_pattern=ranks, alpha_pattern=dict(ranks), target_modules=list(deltas)
+    )
+    return Lora(_for_drawing(config), weights)
 
 
 def _for_drawing(config: LoraConfig) -> dict[str, Any]:

@@ -1,0 +1,99 @@
+"""How an exported adapter is loaded: where its files go, and a program that draws with it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from spaces import Inference
+from trainables.base import SHIPPED
+from trainables.export.files import MadeFrom, Parts
+
+Form = Literal["diffusers", "kohya", "merged"]
+POSE, OUT = "pose.png", "out.png"
+"""What the program reads and writes."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """The models that an adapter was trained on, and how the sweep drew with it."""
+
+    base: str
+    """A folder, a hub id, or the name of a shipped base."""
+    controlnet: str | None
+    """None is the one in the base's folder."""
+    steps: int
+    """Of the sampler."""
+    inference: Inference
+    prompt: str
+    """One to try, with the token."""
+
+
+def how_to_load(form: Form, made_from: MadeFrom, parts: Parts, drawing: Drawing) -> str:
+    """Markdown; its program runs in the export's folder as it is."""
+    program = f"```python\n{program_of(form, made_from, parts, drawing)}```"
+    if form != "kohya":
+        return program
+    places = []
+    if parts.lora:
+        tag = f"<lora:{Path(parts.lora).stem}:1>"
+        places.append(f"- `{parts.lora}`: `models/loras` of ComfyUI; `models/Lora` of A1111, whose prompts say `{tag}`")
+    if parts.token:
+        said = f"`embedding:{made_from.token}`; `embeddings` of A1111, whose prompts say `{made_from.token}`"
+        places.append(f"- `{parts.token}`: `models/embeddings` of ComfyUI, whose prompts say {said}")
+    if parts.controlnet:
+        places.append(f"- `{parts.controlnet}`: a whole ControlNet, for `models/controlnet` or `models/ControlNet`")
+    return "\n".join([*places, "", "In diffusers:", "", program])
+
+
+def program_of(form: Form, made_from: MadeFrom, parts: Parts, drawing: Drawing) -> str:
+    """Python that loads the files of the folder it runs in, and draws `out.png` in the pose of `pose.png`."""
+    imports, lines = _loading(form, made_from, parts, drawing)
+    i = drawing.inference
+    return "\n".join(
+        [
+            *imports,
+            "",
+            *lines,
+            "picture = pipe(",
+            f"    {drawing.prompt!r},",
+            f'    image=Image.open("{POSE}"),',
+            f"    num_inference_steps={drawing.steps},",
+            f"    guidance_scale={i.guidance:g},",
+            f"    controlnet_conditioning_scale={i.controlnet_scale:g},",
+            f"    control_guidance_start={i.controlnet_start:g},",
+            f"    control_guidance_end={i.controlnet_end:g},",
+            "    generator=torch.Generator().manual_seed(0),",
+            ").images[0]",
+            f'picture.save("{OUT}")',
+            "",
+        ]
+    )
+
+
+def _loading(form: Form, made_from: MadeFrom, parts: Parts, drawing: Drawing) -> tuple[list[str], list[str]]:
+    """Imports, and the lines that make `pipe`."""
+    imports = ["import torch", "from diffusers import StableDiffusionControlNetPipeline", "from PIL import Image"]
+    if form == "merged":
+        return imports, ['pipe = StableDiffusionControlNetPipeline.from_pretrained(".")']
+    imports[1] = "from diffusers import ControlNetModel, DPMSolverMultistepScheduler, StableDiffusionControlNetPipeline"
+    base = f'"{drawing.base}"'
+    if drawing.base in SHIPPED:
+        imports.append("from trainables.base import SHIPPED")
+        base = f"SHIPPED[{base}]"
+    controlnet = f'"{drawing.controlnet}"' if drawing.controlnet else f'{base}, subfolder="controlnet"'
+    lines = [
+        f"controlnet = ControlNetModel.from_pretrained({controlnet})",
+        f"pipe = StableDiffusionControlNetPipeline.from_pretrained({base}, controlnet=controlnet)",
+        'sampler = {"algorithm_type": "dpmsolver++"}',
+        "pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config, **sampler)",
+    ]
+    if parts.token:
+        lines.append(f'pipe.load_textual_inversion(".", weight_name="{parts.token}", token="{made_from.token}")')
+    if parts.lora:
+        lines.append(f'pipe.load_lora_weights(".", weight_name="{parts.lora}")')
+    if parts.controlnet and form == "diffusers":
+        lines.append(f'pipe.controlnet.load_lora_adapter(".", weight_name="{parts.controlnet}", prefix="controlnet")')
+    elif parts.controlnet:
+        imports.append("from safetensors.torch import load_file")
+        lines.append(f'pipe.controlnet.load_state_dict(load_file("{parts.controlnet}"))')
+    return imports, lines
