@@ -1,15 +1,17 @@
 """Observations as a table, and how they are kept in MLflow.
 
 In MLflow a sweep is a run of the experiment `posefront`, each trial a nested run: the recipe's fields are its
-parameters, every score and cost is a metric with training steps as step, trial name and seed are tags.
+parameters, every score and cost is a metric with training steps as step, trial name and seed are tags. Metrics of
+another observation than a checkpoint's main one are named `LABEL/NAME`, which MLflow shows as a section.
 """
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from spaces import Cost, InputError, Observation, Recipe
+from spaces import Cost, Inference, InputError, Observation, Recipe, labels
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -21,18 +23,25 @@ TRIAL_TAG = "trial"
 SEED_TAG = "seed"
 COST_PREFIX = "seconds."
 """Costs, which MLflow shows after the scores since it sorts by name."""
+INFERENCES_PARAM = "inferences"
+"""The sweep's parameter with the ways in which its checkpoints are drawn, a JSON list, the main one first."""
 
 
 def frame(observations: Sequence[Observation]) -> pd.DataFrame:
-    """One row for each observation: trial, seed, steps, the recipe's fields, the scores, the costs as `seconds.*`.
+    """One row for each observation: trial, seed, steps, label, the recipe's fields, how it was drawn, the scores, the
+    costs as `seconds.*`.
 
     A score that some observations lack is NaN there.
     """
     rows = [
-        {"trial": o.trial, "seed": o.seed, "steps": o.steps, **o.recipe.model_dump(), **metrics(o)}
+        {"trial": o.trial, "seed": o.seed, "steps": o.steps, "label": o.label}
+        | o.recipe.model_dump()
+        | o.inference.model_dump()
+        | metrics(o)
         for o in observations
     ]
-    names = ["trial", "seed", "steps", *Recipe.model_fields, *(name for row in rows for name in row)]
+    first = ["trial", "seed", "steps", "label", *Recipe.model_fields, *Inference.model_fields]
+    names = [*first, *(name for row in rows for name in row)]
     return pd.DataFrame(rows, columns=list(dict.fromkeys(names)))
 
 
@@ -42,8 +51,13 @@ def metrics(observation: Observation) -> dict[str, float]:
     return observation.scores | costs
 
 
+def in_mlflow(label: str, metric: str) -> str:
+    """A metric's name in MLflow, by the label of its observation."""
+    return f"{label}/{metric}" if label else metric
+
+
 def from_mlflow(uri: str, sweep_name: str) -> list[Observation]:
-    """All observations of one sweep, by trial and steps, read from MLflow alone.
+    """All observations of one sweep, by trial, steps and the order of its ways to draw, read from MLflow alone.
 
     The panel's cells are not in MLflow: `cells` is empty. Raises InputError when there is no such sweep, or
     more than one (then the run id of the one that is meant will do as its name).
@@ -51,8 +65,12 @@ def from_mlflow(uri: str, sweep_name: str) -> list[Observation]:
     from mlflow import MlflowClient
 
     client = MlflowClient(uri)
-    trials = child_runs(client, _sweep_run(client, uri, sweep_name))
-    return sorted((o for run in trials for o in _observations(client, run)), key=lambda o: (o.trial, o.steps))
+    sweep = _sweep_run(client, uri, sweep_name)
+    given = json.loads(sweep.data.params.get(INFERENCES_PARAM, "[{}]"))  # a sweep from before has the standard one
+    inferences = tuple(Inference.model_validate(values) for values in given)
+    ways = dict(zip(labels(inferences), inferences, strict=True))
+    observations = [o for run in child_runs(client, sweep) for o in _observations(client, run, ways)]
+    return sorted(observations, key=lambda o: (o.trial, o.steps))  # stable: the ways stay in their order
 
 
 def child_runs(client: "MlflowClient", parent: "Run") -> list["Run"]:
@@ -69,24 +87,24 @@ def history(client: "MlflowClient", run: "Run") -> dict[int, dict[str, float]]:
     return dict(sorted(by_step.items()))
 
 
-def _observations(client: "MlflowClient", run: "Run") -> Iterator[Observation]:
+def _observations(client: "MlflowClient", run: "Run", ways: Mapping[str, Inference]) -> Iterator[Observation]:
     params = {name: _value(text) for name, text in run.data.params.items()}
     recipe = Recipe.parse(params, f"run {run.info.run_name}")
-    for steps, values in history(client, run).items():
-        yield Observation(
-            trial=run.data.tags[TRIAL_TAG],
-            recipe=recipe,
-            seed=int(run.data.tags[SEED_TAG]),
-            steps=steps,
-            scores={name: value for name, value in values.items() if not name.startswith(COST_PREFIX)},
-            cost=Cost(
-                **{
-                    name.removeprefix(COST_PREFIX): value
-                    for name, value in values.items()
-                    if name.startswith(COST_PREFIX)
-                }
-            ),
-        )
+    for steps, logged in history(client, run).items():
+        for label, inference in ways.items():
+            values = {name: value for name, value in logged.items() if name.rpartition("/")[0] == label}
+            numbers = {name.rpartition("/")[2]: value for name, value in values.items()}
+            costs = {name.removeprefix(COST_PREFIX): v for name, v in numbers.items() if name.startswith(COST_PREFIX)}
+            yield Observation(
+                trial=run.data.tags[TRIAL_TAG],
+                recipe=recipe,
+                seed=int(run.data.tags[SEED_TAG]),
+                steps=steps,
+                scores={name: value for name, value in numbers.items() if not name.startswith(COST_PREFIX)},
+                cost=Cost(**costs),
+                inference=inference,
+                label=label,
+            )
 
 
 def _sweep_run(client: "MlflowClient", uri: str, sweep_name: str) -> "Run":

@@ -69,7 +69,7 @@ def parts(precision: str, steps: int, work: Path) -> None:
 def shares(folder: Path) -> None:
     """Prints what a finished sweep's workers did with their time."""
     happened = list(events(folder))
-    costs = [event.observation.cost for event in happened if isinstance(event, Observed)]
+    costs = [o.cost for event in happened if isinstance(event, Observed) for o in event.observations]
     timing = next(event.timing for event in reversed(happened) if isinstance(event, Closed))
     capacity = timing.workers * timing.wall
     rows = {part: sum(getattr(cost, part) for cost in costs) for part in ("train", "score", "load")}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.pareto import hypervolume, knee, non_dominated
+from analysis.pareto import hypervolume, knee, non_dominated, order_selection
 from spaces import REFERENCE_LOSS, Objective, Observation, to_losses
 
 
@@ -12,13 +12,20 @@ def front_of(observations: Sequence[Observation], objectives: Sequence[Objective
     """The observations that none dominates, best first in the first objective."""
     losses = _losses(observations, objectives)
     front = [int(i) for i in np.flatnonzero(non_dominated(losses))]
-    return [observations[i] for i in sorted(front, key=lambda i: (*losses[i], observations[i].trial))]
+    return [observations[i] for i in sorted(front, key=lambda i: (*losses[i], observations[i].key))]
 
 
 def knee_of(observations: Sequence[Observation], objectives: Sequence[Objective]) -> Observation | None:
     """The observation to take when nothing else is known: the front's knee."""
     at = knee(_losses(observations, objectives))
     return None if at is None else observations[at]
+
+
+def representative_of(checkpoint: Sequence[Observation], objectives: Sequence[Objective]) -> Observation:
+    """The one of a checkpoint's observations that stands for it: of those that no other dominates, the one that
+    dominates the most volume. It depends on the checkpoint alone, not on what else was seen by then.
+    """
+    return checkpoint[order_selection(_losses(checkpoint, objectives), REFERENCE_LOSS)[0]]
 
 
 def hypervolume_of(observations: Sequence[Observation], objectives: Sequence[Objective]) -> float:

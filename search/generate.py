@@ -7,11 +7,14 @@ from search.pruning import ADAPTER
 from search.show import Found
 from spaces import InputError, Observation
 
-PICK = re.compile(r"(?P<trial>[^@]+)@(?P<steps>\d+)")
+PICK = re.compile(r"(?P<trial>[^@]+)@(?P<steps>\d+)(:(?P<label>.+))?")
 
 
 def pick(found: Found, wanted: str) -> Observation:
-    """The observation that `knee` or `TRIAL@STEPS` names. InputError lists those whose adapters are kept."""
+    """The observation that `knee` or `TRIAL@STEPS` names, or `TRIAL@STEPS:LABEL` where it was drawn in several ways.
+
+    InputError lists those of the front, whose adapters are kept.
+    """
     if not found.front:
         raise InputError(found.config.name, "has no observation yet")
     if wanted == "knee":
@@ -19,8 +22,10 @@ def pick(found: Found, wanted: str) -> Observation:
     match = PICK.fullmatch(wanted)
     key = (match["trial"], int(match["steps"])) if match else None
     if key in found.ledger.observed and (folder_of(found, *key) / ADAPTER).is_dir():
-        return found.ledger.observed[key].observation
-    kept = ", ".join(f"{o.trial}@{o.steps}" for o in found.front)
+        for observation in found.ledger.observed[key].observations:
+            if observation.label == (match["label"] or ""):
+                return observation
+    kept = ", ".join(o.name for o in found.front)
     raise InputError("--pick", f"{wanted!r} should be knee, or a checkpoint whose adapter is kept: {kept}")
 
 

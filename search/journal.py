@@ -43,10 +43,15 @@ class Observed:
     """A scored checkpoint, and what was decided about its trial."""
 
     time: float
-    observation: Observation
+    observations: tuple[Observation, ...]
+    """One for each way in which it was drawn, the main one first."""
     decision: Decision
     folder: str
     """The checkpoint's folder."""
+
+    @property
+    def main(self) -> Observation:
+        return self.observations[0]
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,7 @@ class Ledger:
     @property
     def table(self) -> list[Observation]:
         """All observations, in the order of their arrival."""
-        return [event.observation for event in self.observed.values()]
+        return [observation for event in self.observed.values() for observation in event.observations]
 
     @property
     def unfinished(self) -> list[Proposed]:
@@ -140,9 +145,9 @@ class Ledger:
                 self._last = event.time
             case Proposed(trial=trial):
                 self._once(self.proposals, trial, event)
-            case Observed(observation=observation):
-                self._known(observation.trial)
-                self._once(self.observed, (observation.trial, observation.steps), event)
+            case Observed(main=main):
+                self._known(main.trial)
+                self._once(self.observed, (main.trial, main.steps), event)
             case Ended(trial=trial):
                 self._known(trial)
                 self._once(self.endings, trial, event)
@@ -242,8 +247,8 @@ def _line(event: Event) -> bytes:
 def _plain(event: Event) -> Iterator[tuple[str, Any]]:
     for name, value in vars(event).items():
         match value:
-            case Observation():
-                yield name, _without_nan(value.to_json())
+            case tuple():
+                yield name, [_without_nan(observation.to_json()) for observation in value]
             case Recipe():
                 yield name, value.model_dump()
             case Continue() | Stop():
@@ -262,8 +267,12 @@ def _event(values: dict[str, Any]) -> Event:
         case "proposed":
             return Proposed(**values | {"recipe": Recipe.parse(values["recipe"])})
         case "observed":
-            observation = Observation.from_json(_with_nan(values["observation"]))
-            return Observed(**values | {"observation": observation, "decision": _decision(values["decision"])})
+            rest = {name: value for name, value in values.items() if not name.startswith("observation")}
+            given = (
+                values["observations"] if "observations" in values else [values["observation"]]
+            )  # one, in an older journal
+            observations = tuple(Observation.from_json(_with_nan(value)) for value in given)
+            return Observed(**rest | {"observations": observations, "decision": _decision(values["decision"])})
         case "ended":
             return Ended(**values)
         case "tracked":

@@ -52,7 +52,7 @@ class Progress:
 def progress(ledger: Ledger, space: Space, trials: int) -> Progress:
     table = ledger.table
     statuses = [event.status for event in ledger.endings.values()]
-    steps = [o.steps for o in table]
+    rungs = [steps for _, steps in ledger.observed]
     sign = {o.name: -1.0 if o.direction == "maximize" else 1.0 for o in space.objectives}
     best = (
         tuple((o, min(table, key=lambda seen: sign[o.name] * seen.scores[o.name])) for o in space.objectives)
@@ -65,7 +65,7 @@ def progress(ledger: Ledger, space: Space, trials: int) -> Progress:
         finished=statuses.count("finished"),
         stopped=statuses.count("stopped"),
         failed=statuses.count("failed"),
-        reached=tuple((rung, steps.count(rung)) for rung in space.rungs),
+        reached=tuple((rung, rungs.count(rung)) for rung in space.rungs),
         front=len(front_of(table, space.objectives)),
         hypervolume=hypervolume_of(table, space.objectives),
         best=best,
@@ -112,8 +112,10 @@ class PlainLines:
 
     def event(self, event: Event, ledger: Ledger) -> None:
         match event:
-            case Observed(observation=seen):
+            case Observed(main=seen):
                 scores = " ".join(f"{o.name} {seen.scores[o.name]:.3f}" for o in self._space.objectives)
+                others = len(event.observations) - 1
+                scores += f" (and drawn in {others} other way{'s' if others > 1 else ''})" if others else ""
                 on = isinstance(event.decision, Continue)
                 verdict = f"goes on ({event.decision.place} of {event.decision.of})" if on else event.decision.reason
                 self._line(f"{seen.trial} at {seen.steps} steps: {scores}; {verdict}")
@@ -174,7 +176,8 @@ class LiveTable:
         table.add_row("front", f"{seen.front} observations, hypervolume {seen.hypervolume:.4f}")
         for objective, best in seen.best:
             value = best.scores[objective.name]
-            table.add_row(f"best {objective.name}", f"{value:.3f}  ({best.trial} at {best.steps} steps)")
+            drawn = f", {best.label}" if best.label else ""
+            table.add_row(f"best {objective.name}", f"{value:.3f}  ({best.trial} at {best.steps} steps{drawn})")
         elapsed = time.monotonic() - self._began
         left = seen.seconds_left(self._workers) if self._workers else None
         waiting = "" if self._workers else ", starting Ray"

@@ -18,7 +18,8 @@ def prune(ledger: Ledger, objectives: tuple[Objective, ...], trials: Path) -> No
     may go. The newest checkpoint of a trial that has not ended is left whole, and so is whatever that trial wrote
     since: an interrupted trial goes on from there. Scores and pictures stay.
     """
-    front = {Path(ledger.observed[o.trial, o.steps].folder) for o in front_of(ledger.table, objectives)}
+    on_front = {(o.trial, o.steps) for o in front_of(ledger.table, objectives)}  # drawn in whichever way
+    front = {Path(ledger.observed[checkpoint].folder) for checkpoint in on_front}
     for folder in _over(ledger, trials):
         (folder / STATE).unlink(missing_ok=True)
         if folder not in front and (folder / ADAPTER).is_dir():

@@ -92,7 +92,7 @@ class Recorder:
             case Proposed():
                 self._attempt(tracking.trial_started, event.trial, event.recipe, event.seed)
             case Observed():
-                self._attempt(tracking.observed, event.observation, Path(event.folder))
+                self._attempt(tracking.observed, event.observations, Path(event.folder))
             case Ended():
                 self._attempt(tracking.trial_ended, event.trial, event.status, event.reason)
 

@@ -43,6 +43,7 @@ class ParetoAsha:
 
     A rung is ranked by non-dominated layer, inside a layer by hypervolume; one in eta goes on. A trial on the
     first layer is never stopped for its rank alone: that nothing beats it is all that can be known of it.
+    A checkpoint that was drawn in several ways is at the place of its best observation, and goes on if any would.
     """
 
     objectives: tuple[Objective, ...]
@@ -86,26 +87,28 @@ def rule_for(kind: SchedulerKind, space: Space) -> Rule:
     return asha(space.objectives, space.rungs, space.eta)
 
 
-def decide(table: Sequence[Observation], observation: Observation, rule: Rule) -> Decision:
-    """Whether the trial behind `observation` goes on, given the observations so far.
+def decide(table: Sequence[Observation], checkpoint: Sequence[Observation], rule: Rule) -> Decision:
+    """Whether the trial behind the observations of one checkpoint goes on, given all observations so far.
 
     Only the finite observations with the same steps count; it makes no difference whether `table` holds the
-    observation already, nor in which order it is. As in ASHA a rung is not waited for: the first to arrive
+    checkpoint already, nor in which order it is. As in ASHA a rung is not waited for: the first to arrive
     find nobody to be worse than and pass, however bad they are, so early rungs let through more than one in eta.
     """
-    losses = to_losses(rule.objectives, [observation.scores])
-    if not np.isfinite(losses).all():
-        named = ", ".join(f"{o.name} {observation.scores[o.name]}" for o in rule.objectives)
-        return Stop("failed", f"scores at {observation.steps} steps are not finite: {named}")
-    rung, at = _rung(table, observation, rule)
-    order, free = _ranked(rung, rule)
-    place = int(np.flatnonzero(order == at)[0]) + 1
-    if observation.steps >= rule.rungs[-1]:
-        return Stop("finished", f"reached the last rung, {observation.steps} steps")
-    allowed = len(rung) if isinstance(rule, RunAll) else quota(len(rung), rule.eta)
-    if place <= allowed or free[at]:
-        return Continue(place, len(rung))
-    return Stop("stopped", f"place {place} of {len(rung)} at {observation.steps} steps, {allowed} may go on")
+    for observation in checkpoint:
+        if not np.isfinite(to_losses(rule.objectives, [observation.scores])).all():
+            named = ", ".join(f"{o.name} {observation.scores[o.name]}" for o in rule.objectives)
+            return Stop("failed", f"scores of {observation.name} are not finite: {named}")
+    trial, steps = checkpoint[0].trial, checkpoint[0].steps
+    losses, trials = _rung(table, checkpoint, rule)
+    order, free = _ranked(losses, rule)
+    ranking = list(dict.fromkeys(trials[i] for i in order))
+    place, of = ranking.index(trial) + 1, len(ranking)
+    if steps >= rule.rungs[-1]:
+        return Stop("finished", f"reached the last rung, {steps} steps")
+    allowed = of if isinstance(rule, RunAll) else quota(of, rule.eta)
+    if place <= allowed or any(free[i] for i, name in enumerate(trials) if name == trial):
+        return Continue(place, of)
+    return Stop("stopped", f"place {place} of {of} at {steps} steps, {allowed} may go on")
 
 
 def quota(trials: int, eta: float) -> int:
@@ -116,13 +119,13 @@ def quota(trials: int, eta: float) -> int:
     return max(1, math.floor(trials / Fraction(str(eta))))
 
 
-def _rung(table: Sequence[Observation], observation: Observation, rule: Rule) -> tuple[np.ndarray, int]:
-    """The finite losses at the rung (n x m) in the order of the trials' names, and the observation's row."""
-    others = {o.trial: o for o in table if o.steps == observation.steps} | {observation.trial: observation}
-    trials = sorted(others)
-    losses = to_losses(rule.objectives, [others[trial].scores for trial in trials])
+def _rung(table: Sequence[Observation], checkpoint: Sequence[Observation], rule: Rule) -> tuple[np.ndarray, list[str]]:
+    """The finite losses at the rung (n x m), in the order of the trials' names and labels, and each row's trial."""
+    by_key = {o.key: o for o in table if o.steps == checkpoint[0].steps} | {o.key: o for o in checkpoint}
+    rung = [by_key[key] for key in sorted(by_key)]
+    losses = to_losses(rule.objectives, [o.scores for o in rung])
     finite = np.isfinite(losses).all(axis=1)
-    return losses[finite], int(finite[: trials.index(observation.trial)].sum())
+    return losses[finite], [o.trial for o, kept in zip(rung, finite, strict=True) if kept]
 
 
 def _ranked(losses: np.ndarray, rule: Rule) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,15 @@ from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.config import SamplerKind
+from search.front import representative_of
 from spaces import Choice, Observation, Parameter, Space, to_losses
 
 STEPS = "steps"
 STARTUP_TRIALS = 8
+"""So many trials, before the samplers that learn, come from the space's expert prior, where it has one."""
+UNIFORM_EVERY = 4
+"""But every fourth of them from the whole space evenly, so that what no expert expected is tried too. The baseline
+`random` knows of no expert."""
 POPULATION = 16
 
 optuna.logging.set_verbosity(logging.ERROR)
@@ -51,7 +56,7 @@ class Sampler:
         kind: SamplerKind,
         seed: int,
         proposals: Mapping[str, Mapping[str, Any]],
-        observations: Iterable[Observation],
+        checkpoints: Iterable[Sequence[Observation]],
         failed: Iterable[str],
         ended: Iterable[str],
     ) -> "Sampler":
@@ -59,8 +64,8 @@ class Sampler:
         sampler = cls(space, kind, seed)
         for trial, values in proposals.items():
             sampler.accept(trial, values)
-        for observation in observations:
-            sampler.observe(observation)
+        for checkpoint in checkpoints:
+            sampler.observe(checkpoint)
         for trial in failed:
             sampler.fail(trial)
         for trial in ended:
@@ -72,7 +77,9 @@ class Sampler:
         number = len(self._values)
         entropy = [self.seed, number, attempt]
         if self.kind == "random" or number < STARTUP_TRIALS or not self._told:
-            return self.space.sample(np.random.default_rng(entropy))
+            expert = self.kind != "random" and number % UNIFORM_EVERY != UNIFORM_EVERY - 1
+            draw = self.space.sample_prior if expert else self.space.sample
+            return draw(np.random.default_rng(entropy))
         asked = self.study(int(np.random.SeedSequence(entropy).generate_state(1)[0])).ask()
         values: dict[str, Any] = {}
         for parameter in self.space.parameters:
@@ -85,8 +92,13 @@ class Sampler:
         self._values[trial] = dict(values)
         self._live[trial] = set(self.space.rungs)
 
-    def observe(self, observation: Observation) -> None:
-        """One rung of one trial."""
+    def observe(self, checkpoint: Sequence[Observation]) -> None:
+        """One rung of one trial: the observations of its checkpoint.
+
+        The one that stands for the checkpoint is told: a recipe is worth what the best use of it is worth, and with
+        all of them TPE would count every checkpoint as often as there are ways to draw.
+        """
+        observation = representative_of(checkpoint, self.space.objectives)
         self._live.get(observation.trial, set()).discard(observation.steps)
         (losses,) = to_losses(self.space.objectives, [observation.scores]).tolist()
         self._told.append(self._trial(observation.trial, observation.steps, TrialState.COMPLETE, losses))

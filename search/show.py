@@ -54,17 +54,18 @@ def find(home: Path, name: str) -> Found:
 
 
 def as_json(found: Found) -> str:
-    """One object: sweep, status, objectives, trials, observations, front, knee, hypervolume."""
+    """One object: sweep, status, objectives, trials (how many), observations, front, knee, hypervolume, tried."""
     ledger = found.ledger
     document = {
         "sweep": found.config.name,
         "status": found.status,
         "objectives": [{"name": o.name, "direction": o.direction} for o in found.space.objectives],
-        "trials": [_trial(ledger, trial) for trial in ledger.proposals],
+        "trials": len(ledger.proposals),
         "observations": [_point(o) | {"cost": vars(o.cost)} for o in ledger.table],
         "front": [_point(o) | {"recipe": o.recipe.model_dump()} for o in found.front],
         "knee": found.knee and _point(found.knee) | {"recipe": found.knee.recipe.model_dump()},
         "hypervolume": found.hypervolume,
+        "tried": [_trial(ledger, trial) for trial in ledger.proposals],
     }
     return json.dumps(document, indent=2, allow_nan=False)
 
@@ -73,7 +74,7 @@ def to_console(found: Found, console: Console) -> None:
     """The front as a table, the knee's recipe, and what failed."""
     ledger = found.ledger
     ended = f"{len(ledger.endings)} of {found.config.trials} trials ended"
-    console.print(f"[bold]{found.config.name}[/]: {found.status}, {ended}, {len(ledger.observed)} observations, "
+    console.print(f"[bold]{found.config.name}[/]: {found.status}, {ended}, {len(ledger.table)} observations, "
                   f"hypervolume {found.hypervolume:.4f}", highlight=False)  # fmt: skip
     if not found.front:
         console.print("No observation yet.")
@@ -81,7 +82,8 @@ def to_console(found: Found, console: Console) -> None:
         console.print(_front_table(found))
     if found.knee is not None:
         console.print(
-            f"\nRecommended (the front's knee): {found.knee.trial} at {found.knee.steps} steps",
+            f"\nRecommended (the front's knee): {found.knee.trial} at {found.knee.steps} steps"
+            + (f", drawn as {found.knee.label}" if found.knee.label else ""),
             highlight=False,
         )
         console.print(recipe_yaml(found.knee), markup=False, highlight=False)
@@ -93,8 +95,10 @@ def to_console(found: Found, console: Console) -> None:
 
 
 def recipe_yaml(observation: Observation) -> str:
-    """The recipe as a space's `recipe` could fix it, with steps and seed beside."""
+    """The recipe as a space's `recipe` could fix it, steps and seed beside, and how to draw where not as the main."""
     fields = {"recipe": observation.recipe.flat(), "steps": observation.steps, "seed": observation.seed}
+    if observation.label:
+        fields["inference"] = observation.inference.model_dump()
     return yaml.safe_dump(fields, sort_keys=False).rstrip()
 
 
@@ -104,15 +108,18 @@ def _front_table(found: Found) -> Table:
     table = Table("trial", title="The front")
     for column in ("steps", *(SCORE_COLUMNS.get(name, name) for name in scores)):
         table.add_column(column, justify="right", no_wrap=True)
+    labelled = any(o.label for o in found.front)
+    if labelled:
+        table.add_column("drawn")
     table.add_column("recipe")
     for o in found.front:
         values = [f"{o.scores[name]:.3f}" for name in scores]
-        table.add_row(
-            o.trial, str(o.steps), *values, _in_words(o.recipe), style="bold green" if found.knee == o else None
-        )
+        drawn = [o.label or "main"] if labelled else []
+        style = "bold green" if found.knee == o else None
+        table.add_row(o.trial, str(o.steps), *values, *drawn, _in_words(o.recipe), style=style)
     if found.base is not None:
         values = [f"{found.base[name]:.3f}" if name in found.base else "" for name in scores]
-        table.add_row("base", "0", *values, "untuned", style="dim")
+        table.add_row("base", "0", *values, *(["main"] if labelled else []), "untuned", style="dim")
     return table
 
 
@@ -147,4 +154,5 @@ def _trial(ledger: Ledger, trial: str) -> dict[str, Any]:
 
 
 def _point(o: Observation) -> dict[str, Any]:
-    return {"trial": o.trial, "steps": o.steps, "seed": o.seed, "scores": o.scores}
+    drawn = {"label": o.label, "inference": o.inference.model_dump()}
+    return {"trial": o.trial, "steps": o.steps, "seed": o.seed, "scores": o.scores} | drawn

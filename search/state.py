@@ -13,7 +13,7 @@ from search.config import SamplerKind
 from search.journal import Ended, Event, Journal, Ledger, Observed, Proposed, Status
 from search.rungs import Decision, Rule, Stop, decide
 from search.sampler import Sampler
-from spaces import Cost, Observation, Recipe, Space
+from spaces import Cost, Inference, Observation, Recipe, Space
 
 REPEATS = 20
 """How often a recipe that was tried already is proposed anew, before it is taken as it is."""
@@ -55,7 +55,7 @@ class SweepState:
             sampler_kind,
             seed,
             proposals={trial: event.values for trial, event in ledger.proposals.items()},
-            observations=ledger.table,
+            checkpoints=[event.observations for event in ledger.observed.values()],
             failed=[trial for trial, event in ledger.endings.items() if event.status == "failed"],
             ended=ledger.endings,
         )
@@ -98,12 +98,12 @@ class SweepState:
         known = self.ledger.observed.get((trial, int(result["steps"])))
         if known is not None:
             return known.decision
-        observation = self._observation(result)
-        decision = decide(self.ledger.table, observation, self.rule)
+        checkpoint = tuple(self._observation(result, values) for values in result["observations"])
+        decision = decide(self.ledger.table, checkpoint, self.rule)
         if isinstance(decision, Stop) and decision.status == "failed":
             return self.failed(trial, decision.reason)
-        self._append(Observed(self._clock(), observation, decision, str(Path(result["folder"]))))
-        self.sampler.observe(observation)
+        self._append(Observed(self._clock(), checkpoint, decision, str(Path(result["folder"]))))
+        self.sampler.observe(checkpoint)
         if isinstance(decision, Stop):
             self._end(trial, decision.status, decision.reason)
         return decision
@@ -123,21 +123,23 @@ class SweepState:
                 break
         return recipe, values
 
-    def _observation(self, result: Mapping[str, Any]) -> Observation:
+    def _observation(self, result: Mapping[str, Any], values: Mapping[str, Any]) -> Observation:
         proposal = self.ledger.proposals[result["trial"]]
         return Observation(
             trial=proposal.trial,
             recipe=proposal.recipe,
             seed=proposal.seed,
             steps=int(result["steps"]),
-            scores={name: float(value) for name, value in result["scores"].items()},
-            cells={name: [float(value) for value in row] for name, row in result.get("cells", {}).items()},
-            cost=Cost(**result.get("cost", {})),
+            scores={name: float(value) for name, value in values["scores"].items()},
+            cells={name: [float(value) for value in row] for name, row in values["cells"].items()},
+            cost=Cost(**values["cost"]),
+            inference=Inference.model_validate(values["inference"]),
+            label=values["label"],
         )
 
     def _end_what_was_decided(self) -> None:
         """A crash may fall between a decision and the ending that follows from it."""
-        last = {event.observation.trial: event.decision for event in self.ledger.observed.values()}
+        last = {trial: event.decision for (trial, _), event in self.ledger.observed.items()}
         for proposal in self.ledger.unfinished:
             decision = last.get(proposal.trial)
             if isinstance(decision, Stop):

@@ -1,5 +1,6 @@
 """A sweep from its start to its end, on Ray."""
 
+import json
 import logging
 import math
 import os
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
 
+from analysis.observations import INFERENCES_PARAM
 from search.checks import check_address, check_job
 from search.config import SweepConfig, check_new
 from search.journal import Closed, Event, Journal, Observed, Opened, Timing, Tracked, events
@@ -94,7 +96,7 @@ def _drive(
 
     def notify(event: Event) -> None:
         nonlocal busy
-        busy += event.observation.cost.total if isinstance(event, Observed) else 0.0
+        busy += sum(o.cost.total for o in event.observations) if isinstance(event, Observed) else 0.0
         recorder.put(event)
         reporter.event(event, journal.ledger)
 
@@ -146,7 +148,8 @@ def _described(config: SweepConfig) -> dict[str, Any]:
         "space": config.space_name, "subject": job.subject, "base": job.base, "controlnet": job.controlnet,
         "objectives": ", ".join(o.name for o in space.objectives), "rungs": ", ".join(map(str, space.rungs)),
         "eta": space.eta, "trials": config.trials, "sampler": config.sampler, "scheduler": config.scheduler,
-        "seed": config.seed, "precision": job.precision, "panel": job.panel.model_dump_json(),
+        "seed": config.seed, "precision": job.precision, "panel": job.panel.model_dump_json(exclude={"inferences"}),
+        INFERENCES_PARAM: json.dumps([inference.model_dump() for inference in job.panel.inferences]),
     }  # fmt: skip
 
 

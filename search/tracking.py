@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from analysis.observations import EXPERIMENT, PARENT_TAG, SEED_TAG, TRIAL_TAG, child_runs, history, metrics
+from analysis.observations import (
+    EXPERIMENT,
+    PARENT_TAG,
+    SEED_TAG,
+    TRIAL_TAG,
+    child_runs,
+    history,
+    in_mlflow,
+    metrics,
+)  # fmt: skip
 from spaces import InputError, Observation, Recipe, Space
 
 if TYPE_CHECKING:
@@ -37,7 +46,8 @@ them beats in all objectives. Hover over a point for its recipe. `pareto.png` is
 
 - *Model metrics*: the hypervolume of the front so far (0 is nothing, 1 is the ideal), over trials and over seconds.
 - *Child runs* are the trials: parameters are the recipe, metrics are scores over training steps, images are what the
-  checkpoints draw on the panel.
+  checkpoints draw on the panel. Where checkpoints are drawn in several ways, the main way's metrics come first and
+  each other's have a section of their own.
 - Tags of a trial: `status` is `finished` when it reached the last rung, `stopped` when it ended at an earlier one,
   or `failed`; `reason` says why; `front` is `yes` for those on the front, which keep their adapters as artifacts.
 """
@@ -114,20 +124,25 @@ class Tracking:
             self._client.log_batch(child.run_id, params=params)
             child.has_params = True
 
-    def observed(self, observation: Observation, folder: Path) -> None:
+    def observed(self, checkpoint: Sequence[Observation], folder: Path) -> None:
         """Scores and costs at step = training steps, and the checkpoint's `grid.png` if it drew one.
 
-        `folder` is the checkpoint's, `SWEEP/trials/TRIAL/STEP`. The untuned base's panel is step 0 of the pictures,
-        where MLflow's time slider stands first.
+        The main observation's have their plain names, any other's are a section of the page with its label. `folder`
+        is the checkpoint's, `SWEEP/trials/TRIAL/STEP`. The untuned base's panel is step 0 of the pictures, where
+        MLflow's time slider stands first.
         """
         from mlflow.entities import Metric
 
-        child, steps = self._children[observation.trial], observation.steps
+        child, steps = self._children[checkpoint[0].trial], checkpoint[0].steps
         self._picture(child, 0, folder.parents[2] / "panel" / "base.png")
         self._picture(child, steps, folder / "grid.png")
         if steps not in child.observed:
             now = _now()
-            numbers = [Metric(name, value, now, steps) for name, value in metrics(observation).items()]
+            numbers = [
+                Metric(in_mlflow(observation.label, name), value, now, steps)
+                for observation in checkpoint
+                for name, value in metrics(observation).items()
+            ]
             self._client.log_batch(child.run_id, metrics=numbers)
             child.observed.add(steps)
 

@@ -1,11 +1,14 @@
 """What may be tried: recipes, spaces of them, and the objectives that judge them."""
 
 from spaces.errors import InputError
+from spaces.files import load_space, shipped_spaces, space_file
 from spaces.inference import Inference, labels
 from spaces.objectives import OBJECTIVES, REFERENCE_LOSS, Objective, parse_objectives, to_losses
 from spaces.observation import Cost, Observation
+from spaces.parameters import Choice, Parameter, Range
+from spaces.parse import parse_space
 from spaces.recipe import Recipe
-from spaces.space import Choice, Parameter, Range, Space, load_space, parse_space, shipped_spaces, space_file
+from spaces.space import Space
 
 __all__ = [
     "OBJECTIVES",

@@ -3,12 +3,13 @@
 import json
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ray.tune import Trainable
 
-from spaces import Cost, Observation, Recipe
+from spaces import Cost, Observation, Recipe, labels
 from trainables.base import Base
 from trainables.export import save_adapter
 from trainables.finetune import FineTune
@@ -76,22 +77,24 @@ class Trial(Trainable):
     def _next_rung(self) -> dict[str, Any]:
         steps = self._job.rungs[self._rung]
         folder = self._folder / f"step-{steps:06d}"
-        observation = read_observation(folder) or self._make(steps, folder)
+        observations = read_observations(folder) or self._make(steps, folder)
         self._rung += 1
         done = self._rung == len(self._job.rungs)
         if done:
             self._end()
-        values = observation.to_json()
         return {
             "trial": self._name,
             "steps": steps,
-            **{key: values[key] for key in ("scores", "cells", "cost")},
+            "observations": [
+                {key: values[key] for key in ("inference", "label", "scores", "cells", "cost")}
+                for values in (o.to_json() for o in observations)
+            ],
             "folder": str(folder),
             "failure": None,
             "done": done,
         }
 
-    def _make(self, steps: int, folder: Path) -> Observation:
+    def _make(self, steps: int, folder: Path) -> list[Observation]:
         started = time.perf_counter()
         finetune, panel = self._wake(), self._studio.panel
         loaded = time.perf_counter()
@@ -101,16 +104,23 @@ class Trial(Trainable):
             save_adapter(finetune, folder / "adapter")
             finetune.save_state(folder / "state.safetensors")
         trained = time.perf_counter()
-        scored = panel.score()
-        cost = Cost(train=trained - loaded, score=time.perf_counter() - trained, load=loaded - started)
-        check_finite(scored)
-        observation = Observation(self._name, self._recipe, self._seed, steps, scored.scores, scored.cells, cost)
-        grid(scored.pictures, panel.skeletons).save(folder / "grid.png")
-        write_observation(folder, observation)
+        observations = []
+        for inference, label in zip(panel.config.inferences, labels(panel.config.inferences), strict=True):
+            began = time.perf_counter()
+            scored = panel.score(inference)
+            check_finite(scored)
+            grid(scored.pictures, panel.skeletons).save(folder / f"grid{label and '-'}{label}.png")
+            first = Cost() if observations else Cost(train=trained - loaded, load=loaded - started)
+            cost = replace(first, score=time.perf_counter() - began)
+            o = Observation(
+                self._name, self._recipe, self._seed, steps, scored.scores, scored.cells, cost, inference, label
+            )
+            observations.append(o)
+        write_observations(folder, observations)
         for older in self._states():
             if older.parent != folder:
                 older.unlink()
-        return observation
+        return observations
 
     def _wake(self) -> FineTune:
         """The fine-tune as it was at the newest checkpoint, or new."""
@@ -138,14 +148,17 @@ def check_finite(scored: Scored) -> None:
         raise ArithmeticError(f"not finite: {', '.join(bad)}")
 
 
-def read_observation(folder: Path) -> Observation | None:
-    """The observation of a complete checkpoint."""
+def read_observations(folder: Path) -> list[Observation]:
+    """The observations of a complete checkpoint, the main one first; none when there is no such checkpoint."""
     path = folder / "observation.json"
-    return Observation.from_json(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+    if not path.exists():
+        return []
+    values = json.loads(path.read_text(encoding="utf-8"))
+    return [Observation.from_json(value) for value in (values if isinstance(values, list) else [values])]
 
 
-def write_observation(folder: Path, observation: Observation) -> None:
+def write_observations(folder: Path, observations: list[Observation]) -> None:
     """Last of a checkpoint's files, and whole or not at all: its presence says that the checkpoint is complete."""
     partial = folder / "observation.partial"
-    partial.write_text(json.dumps(observation.to_json()), encoding="utf-8")
+    partial.write_text(json.dumps([o.to_json() for o in observations]), encoding="utf-8")
     partial.replace(folder / "observation.json")

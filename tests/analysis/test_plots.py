@@ -2,14 +2,16 @@
 
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from analysis.frontplot import prepare
 from analysis.pareto import hypervolume
-from analysis.plots import pareto_html, pareto_png, prepare
-from spaces import OBJECTIVES, Observation, Recipe, parse_objectives, to_losses
+from analysis.plots import pareto_html, pareto_png
+from spaces import OBJECTIVES, Inference, Observation, Recipe, parse_objectives, to_losses
 
 BOTH = parse_objectives(["identity", "pose"])
 BASE = {"identity": 0.3, "pose": 0.8, "drift": 0.0}
@@ -33,6 +35,16 @@ def test_the_front_its_knee_and_the_ways_of_the_trials():
     assert plot.names[plot.knee] == "t0000@100"
     assert [path.tolist() for path in plot.paths] == [[[0.7, 0.75], [0.8, 0.5]]]
     assert plot.base == (0.3, 0.8)
+
+
+def test_a_checkpoint_that_is_drawn_in_two_ways_is_two_points_on_two_ways():
+    weak = Inference(lora_scale=0.5)
+    others = [replace(o, inference=weak, label=weak.name, scores=o.scores | {"pose": 0.95}) for o in SOME[:2]]
+    plot = prepare([*SOME, *others], BOTH, BASE, "small")
+    assert "t0000@200:cfg3-cn1-lora0.5" in [plot.names[i] for i in plot.front]
+    assert [path.tolist() for path in plot.paths] == [[[0.7, 0.75], [0.8, 0.5]], [[0.7, 0.95], [0.8, 0.95]]]
+    assert plot.summary[0] == "trials: 4, scored checkpoints: 5 (7 observations), on the front: 1"
+    assert "drawn as cfg3-cn1-lora0.5" in plot.hover[-1].split("<br>")
 
 
 def test_what_has_no_number_is_left_out_and_counted():

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from ray import cloudpickle, tune
 
-from spaces import Cost, Observation, Recipe
+from spaces import Cost, Inference, Observation, Recipe, labels
 
 
 def scores(recipe: Recipe, steps: int) -> dict[str, float]:
@@ -24,6 +24,12 @@ def scores(recipe: Recipe, steps: int) -> dict[str, float]:
     identity, pose = 1 - math.exp(-pull), math.exp(-0.3 * pull) - 0.2 * recipe.dropout
     names = {"identity": identity, "pose": pose, "pose_plain": pose, "pose_hard": 0.9 * pose}
     return names | {"drift": 0.1 * identity, "detection_rate": 1.0}
+
+
+def drawn(values: dict[str, float], way: Inference) -> dict[str, float]:
+    """A weaker LoRA gives identity up for pose."""
+    identity, pose = values["identity"] * way.lora_scale, values["pose"] + 0.1 * (1 - way.lora_scale)
+    return values | {"identity": identity, "pose": pose}
 
 
 class Curves(tune.Trainable):
@@ -43,33 +49,40 @@ class Curves(tune.Trainable):
         folder = Path(self._job["folder"]) / "trials" / self._trial / f"step-{steps:06d}"
         saved = folder / "observation.json"
         if saved.exists():
-            return self._result(json.loads(saved.read_text()), folder)
+            return self._result(steps, json.loads(saved.read_text()), folder)
         began = time.monotonic()
         time.sleep(float((Path(self._job["cache"]) / "seconds").read_text()))
         if self._wanted("raise"):
             return {"trial": self._trial, "steps": steps, "failure": "ValueError: rank 8 of\n  nothing", "done": True}
         if steps > self._job["rungs"][0]:
             self._perhaps_die()
-        values = scores(self._recipe, steps) | ({"pose": math.nan} if self._wanted("nan") else {})
         cost = Cost(train=time.monotonic() - began)
-        cells = {"identity": [values["identity"], math.nan]}
-        observation = Observation(self._trial, self._recipe, self._seed, steps, values, cells, cost)
-        self._write(folder, observation)
-        return self._result(observation.to_json(), folder)
+        ways = [Inference(**values) for values in self._job["panel"]["inferences"]]
+        checkpoint = []
+        for way, label in zip(ways, labels(ways), strict=True):
+            values = drawn(scores(self._recipe, steps), way) | ({"pose": math.nan} if self._wanted("nan") else {})
+            cells = {"identity": [values["identity"], math.nan]}
+            o = Observation(self._trial, self._recipe, self._seed, steps, values, cells, cost, way, label)
+            checkpoint.append(o.to_json())
+            cost = Cost()
+        self._write(folder, checkpoint)
+        return self._result(steps, checkpoint, folder)
 
-    def _result(self, observation: dict[str, Any], folder: Path) -> dict[str, Any]:
-        names = ("trial", "steps", "scores", "cells", "cost")
-        done = observation["steps"] == self._job["rungs"][-1]
-        return {name: observation[name] for name in names} | {"folder": str(folder), "failure": None, "done": done}
+    def _result(self, steps: int, checkpoint: list[dict[str, Any]], folder: Path) -> dict[str, Any]:
+        names = ("inference", "label", "scores", "cells", "cost")
+        observations = [{name: observation[name] for name in names} for observation in checkpoint]
+        done = steps == self._job["rungs"][-1]
+        result = {"trial": self._trial, "steps": steps, "observations": observations, "folder": str(folder)}
+        return result | {"failure": None, "done": done}
 
-    def _write(self, folder: Path, observation: Observation) -> None:
+    def _write(self, folder: Path, checkpoint: list[dict[str, Any]]) -> None:
         (folder / "adapter").mkdir(parents=True, exist_ok=True)
         (folder / "adapter" / "weights.safetensors").write_bytes(b"adapter")
         (folder / "state.safetensors").write_bytes(b"state")
         from PIL import Image
 
         Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(folder / "grid.png")
-        (folder / "observation.tmp").write_text(json.dumps(observation.to_json()))
+        (folder / "observation.tmp").write_text(json.dumps(checkpoint))
         (folder / "observation.tmp").rename(folder / "observation.json")
 
     def _wanted(self, failure: str) -> bool:

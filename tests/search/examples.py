@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from search.config import SweepConfig
-from spaces import Observation, Recipe, Space, parse_space
+from spaces import Inference, Observation, Recipe, Space, parse_space
 from trainables.job import Job
 
 TEXT = """
@@ -23,8 +23,12 @@ def small_space(text: str = TEXT) -> Space:
     return parse_space(text, "small")
 
 
-def observed(trial: str, steps: int, identity: float, pose: float, recipe: Recipe | None = None) -> Observation:
-    return Observation(trial, recipe or Recipe(), 1, steps, {"identity": identity, "pose": pose})
+def observed(
+    trial: str, steps: int, identity: float, pose: float, recipe: Recipe | None = None, way: Inference | None = None
+) -> Observation:
+    """Of the main way to draw, unless another is given."""
+    scores, label = {"identity": identity, "pose": pose}, way.name if way else ""
+    return Observation(trial, recipe or Recipe(), 1, steps, scores, inference=way or Inference(), label=label)
 
 
 def small_sweep(home: Path, trials: int = 6, seconds: float = 0.01, **changes: object) -> SweepConfig:

@@ -11,7 +11,7 @@ from search.generate import pick
 from search.journal import Ended, Journal, Observed, Opened, Proposed
 from search.live import LiveTable, PlainLines, Progress, progress
 from search.rungs import Continue, Stop
-from spaces import InputError, Observation, Recipe
+from spaces import Inference, InputError, Observation, Recipe
 from tests.search.examples import observed, small_space, small_sweep
 
 FRONT = {("t0001", 10), ("t0001", 20), ("t0002", 20)}
@@ -32,7 +32,8 @@ def home(tmp_path: Path) -> Path:
         if (trial, steps) in FRONT:
             (folder / "adapter").mkdir(parents=True)
         seen = observed(trial, steps, identity, pose, journal.ledger.proposals[trial].recipe)
-        journal.append(Observed(2.0, seen, Continue(1, 1), str(folder)))
+        other = observed(trial, steps, identity / 2, pose / 2, seen.recipe, Inference(lora_scale=0.5))
+        journal.append(Observed(2.0, (seen, other), Continue(1, 1), str(folder)))
     journal.append(Ended(3.0, "t0002", "stopped", "place 2 of 2", 20))
     journal.append(Ended(4.0, "t0003", "failed", "ValueError: no", 0))
     journal.close()
@@ -49,14 +50,15 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
 def test_show_prints_json(home, monkeypatch, capsys):
     assert call(monkeypatch, "show", "small", "--json", "--home", home) == 0
     found = json.loads(capsys.readouterr().out)
-    keys = ("sweep", "status", "objectives", "trials", "observations", "front", "knee", "hypervolume")
+    keys = ("sweep", "status", "objectives", "trials", "observations", "front", "knee", "hypervolume", "tried")
     assert tuple(found) == keys
     assert (found["sweep"], found["status"]) == ("small", "interrupted")
     assert found["objectives"] == [{"name": name, "direction": "maximize"} for name in ("identity", "pose")]
-    assert len(found["observations"]) == 4
-    assert [trial["status"] for trial in found["trials"]] == ["unfinished", "stopped", "failed"]
+    assert len(found["observations"]) == 8 and found["trials"] == 3
+    assert found["observations"][1]["inference"]["lora_scale"] == 0.5
+    assert [trial["status"] for trial in found["tried"]] == ["unfinished", "stopped", "failed"]
     assert {(o["trial"], o["steps"]) for o in found["front"]} == FRONT
-    assert set(found["front"][0]) == {"trial", "steps", "seed", "scores", "recipe"}
+    assert set(found["front"][0]) == {"trial", "steps", "seed", "scores", "label", "inference", "recipe"}
     assert (found["knee"]["trial"], found["knee"]["steps"]) == ("t0001", 20)
     assert found["hypervolume"] == pytest.approx(0.2 * 0.9 + 0.5 * 0.8 + 0.2 * 0.1)
 
@@ -77,7 +79,8 @@ def test_pick(home):
     found = show.find(home, "small")
     assert (pick(found, "knee").trial, pick(found, "knee").steps) == ("t0001", 20)
     assert pick(found, "t0002@20").scores["identity"] == 0.9
-    for wrong in ("t0002@10", "t0009@10", "best", "t0001"):
+    assert pick(found, "t0001@20:cfg3-cn1-lora0.5").inference == Inference(lora_scale=0.5)
+    for wrong in ("t0002@10", "t0001@20:cfg4-cn1-lora1", "t0009@10", "best", "t0001"):
         with pytest.raises(InputError, match="t0001@10"):
             pick(found, wrong)
 
@@ -154,7 +157,7 @@ def test_reporters_show_a_sweep_as_it_goes(tmp_path, kind):
         seen: Observation = observed("t0001", 40, 0.5, 0.5)
         events = [
             Proposed(1.0, "t0001", Recipe(), {}, 1),
-            Observed(2.0, seen, Stop("finished", "reached the last rung, 40 steps"), "f"),
+            Observed(2.0, (seen,), Stop("finished", "reached the last rung, 40 steps"), "f"),
             Ended(2.0, "t0001", "finished", "reached the last rung, 40 steps", 40),
         ]
         for event in events:

@@ -1,23 +1,26 @@
 import json
 import math
 import multiprocessing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from search.journal import Closed, Ended, Journal, Observed, Opened, Proposed, Timing, Tracked, events, is_running, read
 from search.rungs import Continue, Stop
-from spaces import Cost, InputError, Observation, Recipe
+from spaces import Cost, Inference, InputError, Observation, Recipe
 
 OBSERVATION = Observation(
     "t0001", Recipe(rank=4), 7, 10, {"identity": 0.5, "pose": 0.25}, {"pose": [0.5, math.nan]}, Cost(1.0, 2.0, 0.5)
 )
+WAY = Inference(lora_scale=0.5)
+DRAWN = replace(OBSERVATION, scores={"identity": 0.25, "pose": 0.5}, inference=WAY, label=WAY.name)
 EVENTS = [
     Opened(100.0),
     Tracked(101.0, "run"),
     Proposed(102.0, "t0001", Recipe(rank=4), {"rank": 4}, 7),
     Proposed(103.0, "t0002", Recipe(rank=8), {"rank": 8}, 8),
-    Observed(110.0, OBSERVATION, Continue(1, 2), "/trials/t0001/step-000010"),
+    Observed(110.0, (OBSERVATION, DRAWN), Continue(1, 2), "/trials/t0001/step-000010"),
     Ended(111.0, "t0002", "failed", "ValueError: no", 0),
 ]
 
@@ -38,10 +41,24 @@ def test_what_is_written_is_read(tmp_path):
         json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
 
 
+def test_a_journal_from_before_checkpoints_had_several_observations_is_read(tmp_path):
+    write(tmp_path)
+    path, lines = tmp_path / "journal.jsonl", []
+    for line in path.read_text().splitlines():
+        values = json.loads(line)
+        if values["event"] == "observed":
+            (old, _) = values.pop("observations")
+            values["observation"] = {k: v for k, v in old.items() if k not in ("inference", "label")}
+        lines.append(json.dumps(values) + "\n")
+    path.write_text("".join(lines))
+    assert repr(read(tmp_path).table) == repr([OBSERVATION])
+
+
 def test_the_ledger_adds_up(tmp_path):
     write(tmp_path)
     ledger = read(tmp_path)
-    assert [o.steps for o in ledger.table] == [10] and ledger.observed["t0001", 10].decision == Continue(1, 2)
+    assert [o.name for o in ledger.table] == ["t0001@10", "t0001@10:cfg3-cn1-lora0.5"]
+    assert ledger.observed["t0001", 10].decision == Continue(1, 2)
     assert [event.trial for event in ledger.unfinished] == ["t0001"]
     assert ledger.parent_run_id == "run" and ledger.closed is None and ledger.seconds == 11.0
     assert ledger.reached("t0001") == 10 and ledger.reached("t0002") == 0
@@ -102,7 +119,7 @@ def _refused(folder: Path) -> bool:
 
 
 def test_a_decision_survives(tmp_path):
-    stop = Observed(115.0, OBSERVATION, Stop("finished", "last rung"), "f")
+    stop = Observed(115.0, (OBSERVATION,), Stop("finished", "last rung"), "f")
     journal = Journal(tmp_path)
     for event in [*EVENTS[:3], stop]:
         journal.append(event)

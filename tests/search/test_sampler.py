@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
-from search.sampler import STARTUP_TRIALS, Sampler
-from spaces import Recipe
+from search.front import representative_of
+from search.sampler import STARTUP_TRIALS, UNIFORM_EVERY, Sampler
+from spaces import Inference, Recipe, parse_space
 from tests.search.curves import scores
 from tests.search.examples import observed, small_space
 
@@ -15,7 +16,7 @@ def told(sampler: Sampler, trial: str, values: dict, rungs=(10, 20, 40)) -> None
     recipe = SPACE.recipe(values)
     for steps in rungs:
         seen = scores(recipe, steps)
-        sampler.observe(observed(trial, steps, seen["identity"], seen["pose"], recipe))
+        sampler.observe([observed(trial, steps, seen["identity"], seen["pose"], recipe)])
 
 
 def run(sampler: Sampler, trials: int) -> list[dict]:
@@ -53,7 +54,7 @@ def test_a_replayed_sampler_proposes_the_same(kind):
         recipe = SPACE.recipe(values)
         for steps in (10, 20):
             seen = scores(recipe, steps)
-            table.append(observed(f"t{i:04d}", steps, seen["identity"], seen["pose"], recipe))
+            table.append([observed(f"t{i:04d}", steps, seen["identity"], seen["pose"], recipe)])
             first.observe(table[-1])
     first.fail("t0003")
     first.end("t0001")
@@ -66,17 +67,50 @@ def test_a_replayed_sampler_proposes_the_same(kind):
 def test_every_rung_is_told_with_its_steps_and_losses():
     sampler = Sampler(SPACE, "tpe", 0)
     sampler.accept("t0001", sampler.propose())
-    sampler.observe(observed("t0001", 10, 0.25, 0.5))
-    sampler.observe(observed("t0001", 20, 0.5, 0.25))
+    sampler.observe([observed("t0001", 10, 0.25, 0.5)])
+    sampler.observe([observed("t0001", 20, 0.5, 0.25)])
     complete = sampler.study().get_trials(states=[TrialState.COMPLETE])
     assert [(t.params["steps"], t.values) for t in complete] == [(10, [0.75, 0.5]), (20, [0.5, 0.75])]
+
+
+def test_of_a_checkpoint_drawn_in_several_ways_the_one_that_dominates_most_is_told():
+    sampler, weak, strong = Sampler(SPACE, "tpe", 0), Inference(lora_scale=0.5), Inference(lora_scale=2)
+    sampler.accept("t0001", sampler.propose())
+    checkpoint = [
+        observed("t0001", 10, 0.25, 0.5),  # dominated by the next
+        observed("t0001", 10, 0.5, 0.5, way=weak),
+        observed("t0001", 10, 0.75, 0.25, way=strong),
+    ]
+    for told in (checkpoint, checkpoint[::-1]):
+        assert representative_of(told, SPACE.objectives) is checkpoint[1]
+    sampler.observe(checkpoint)
+    complete = sampler.study().get_trials(states=[TrialState.COMPLETE])
+    assert [(t.params["steps"], t.values) for t in complete] == [(10, [0.5, 0.5])]
+    assert not any(t.params["steps"] == 10 for t in sampler.study().get_trials(states=[TrialState.RUNNING]))
+
+
+PRIOR = "rungs: [10]\nsubject: x\nrecipe: {rank: {low: 1, high: 512, log: true, prior: 16, spread: 1.1}}"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_first_trials_come_from_the_prior_but_not_all_of_them(kind):
+    space, near, far = parse_space(PRIOR, "prior"), [], []
+    for seed in range(40):
+        sampler = Sampler(space, kind, seed)
+        for number in range(STARTUP_TRIALS):
+            values = sampler.propose()
+            (far if number % UNIFORM_EVERY == UNIFORM_EVERY - 1 else near).append(values["rank"])
+            sampler.accept(f"t{number:04d}", values)
+    inside = lambda ranks: np.mean([12 <= rank <= 22 for rank in ranks])  # noqa: E731
+    assert inside(far) < 0.25
+    assert inside(near) < 0.25 if kind == "random" else inside(near) == 1.0
 
 
 def test_a_live_trial_promises_its_rungs_and_an_ended_one_nothing():
     sampler = Sampler(SPACE, "tpe", 0)
     for trial in ("t0001", "t0002", "t0003"):
         sampler.accept(trial, sampler.propose())
-    sampler.observe(observed("t0001", 10, 0.2, 0.5))
+    sampler.observe([observed("t0001", 10, 0.2, 0.5)])
     sampler.end("t0002")
     sampler.fail("t0003")
     study = sampler.study()
@@ -107,6 +141,6 @@ def test_it_learns(kind):
         recipe = SPACE.recipe(values)
         for steps in (10, 20):
             quality = 0.9 - 2 * values["dropout"] + steps / 1000
-            sampler.observe(observed(f"t{i:04d}", steps, quality, quality, recipe))
+            sampler.observe([observed(f"t{i:04d}", steps, quality, quality, recipe)])
         sampler.end(f"t{i:04d}")
     assert np.median(dropouts[20:]) < 0.6 * np.median(dropouts[:STARTUP_TRIALS])

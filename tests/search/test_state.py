@@ -3,15 +3,16 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from optuna.trial import TrialState
 
 from search.journal import Ended, Journal, Observed, Proposed, read
 from search.rungs import Continue, Stop, rule_for
 from search.state import SweepState
-from spaces import parse_space
-from tests.search.curves import scores
+from spaces import Inference, labels, parse_space
+from tests.search.curves import drawn, scores
 from tests.search.examples import small_space
 
-SPACE = small_space()
+SPACE, COMPLETE, MAIN = small_space(), TrialState.COMPLETE, (Inference(),)
 
 
 class Desk:
@@ -23,11 +24,16 @@ class Desk:
             space, rule_for("asha-pareto", space), "tpe", seed, trials, self.journal, self.events.append, clock.__next__
         )
 
-    def result(self, assignment, steps: int, **changes) -> dict:
+    def result(self, assignment, steps: int, scored: dict | None = None, ways=MAIN) -> dict:
+        scored, cost = scored or scores(assignment.recipe, steps), {"train": 1.0}
         return {
-            "trial": assignment.trial, "steps": steps, "scores": scores(assignment.recipe, steps), "failure": None,
-            "cost": {"train": 1.0}, "folder": f"/{assignment.trial}/{steps}", "done": steps == 40,
-        } | changes  # fmt: skip
+            "trial": assignment.trial, "steps": steps, "failure": None,
+            "folder": f"/{assignment.trial}/{steps}", "done": steps == 40,
+            "observations": [
+                {"scores": drawn(scored, way), "cells": {}, "cost": cost, "inference": dict(way), "label": label}
+                for way, label in zip(ways, labels(ways), strict=True)
+            ],
+        }  # fmt: skip
 
     def work_off(self, most: int | None = None) -> None:
         """Every trial to its end, one after the other, or until so many results were recorded."""
@@ -43,7 +49,7 @@ class Desk:
 
 def summary(folder: Path) -> tuple:
     ledger = read(folder)
-    observed = {key: (event.decision, event.observation.scores) for key, event in ledger.observed.items()}
+    observed = {key: (event.decision, event.main.scores) for key, event in ledger.observed.items()}
     recipes = {trial: (event.recipe, event.seed) for trial, event in ledger.proposals.items()}
     endings = {trial: (event.status, event.reason, event.steps) for trial, event in ledger.endings.items()}
     return recipes, observed, endings
@@ -72,7 +78,7 @@ def test_a_replayed_checkpoint_is_neither_recorded_nor_decided_again(tmp_path):
     first = desk.state.record(desk.result(assignment, 10))
     others = [desk.state.next_trial() for _ in range(3)]
     for other in others:  # by now the first would be ranked otherwise
-        desk.state.record(desk.result(other, 10, scores={"identity": 1.0, "pose": 1.0}))
+        desk.state.record(desk.result(other, 10, {"identity": 1.0, "pose": 1.0}))
     assert desk.state.record(desk.result(assignment, 10)) == first == Continue(1, 1)
     assert sum(isinstance(event, Observed) for event in desk.events) == 4
 
@@ -95,7 +101,7 @@ def test_failures_are_recorded_once_with_their_reason(tmp_path):
     desk.state.record({"trial": raised.trial, "steps": 0, "failure": "ValueError: a\n  b", "done": True})
     desk.state.record({"trial": raised.trial, "steps": 0, "failure": "ValueError: a\n  b", "done": True})
     desk.state.record(desk.result(dead, 10))
-    desk.state.record(desk.result(broken, 10, scores={"identity": math.nan, "pose": 1.0}))
+    desk.state.record(desk.result(broken, 10, {"identity": math.nan, "pose": 1.0}))
     desk.state.failed(dead.trial, "its process died")
     endings = desk.state.ledger.endings
     assert endings[raised.trial].reason == "ValueError: a b" and endings[raised.trial].status == "failed"
@@ -112,6 +118,18 @@ def test_a_tried_recipe_is_not_proposed_again_while_there_are_others(tmp_path):
     recipes = [desk.state.next_trial().recipe for _ in range(8)]
     assert len(set(recipes)) == len(set(recipes[:6])) == 6
     assert desk.state.next_trial() is None
+
+
+def test_a_checkpoint_that_is_drawn_in_several_ways_is_one_event_with_an_observation_each(tmp_path):
+    desk, ways = Desk(tmp_path), (Inference(), Inference(lora_scale=0.5))
+    assignment = desk.state.next_trial()
+    desk.state.record(desk.result(assignment, 10, ways=ways))
+    ledger = read(tmp_path)
+    assert list(ledger.observed) == [("t0001", 10)]
+    assert [(o.name, o.inference) for o in ledger.table] == [
+        ("t0001@10", ways[0]), ("t0001@10:cfg3-cn1-lora0.5", ways[1]),
+    ]  # fmt: skip
+    assert [len(seen) for seen in (ledger.table, desk.state.sampler.study().get_trials(states=[COMPLETE]))] == [2, 1]
 
 
 def test_journal_first(tmp_path):

@@ -19,9 +19,10 @@ from search import show
 from search.journal import Observed, Tracked, events, read
 from search.live import PlainLines
 from search.sweep import resume, run
-from spaces import InputError
+from spaces import Inference, InputError
 from tests.search.curves import Curves
 from tests.search.examples import small_space, small_sweep
+from trainables.job import PanelConfig
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,6 +36,8 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The home of a sweep in which all that can go wrong with a trial went wrong."""
     home = tmp_path_factory.mktemp("home")
     sweep = small_sweep(home, trials=8)
+    panel = PanelConfig(inferences=(Inference(), Inference(lora_scale=0.5)))
+    sweep = sweep.model_copy(update={"job": sweep.job.model_copy(update={"panel": panel})})
     for failure in ("t0001.die", "t0002.die-once", "t0003.raise", "t0004.nan"):
         (home / "cache" / failure).touch()
     outcome = run(sweep, lines(home / "out.txt", 8), Curves)
@@ -60,9 +63,9 @@ def test_a_trial_whose_process_died_once_goes_on(swept):
 def test_mlflow_has_what_the_journal_has(swept):
     table = read(swept / "small").table
     recorded = from_mlflow(f"sqlite:///{swept}/mlflow.db", "small")
-    key = lambda o: (o.trial, o.steps)  # noqa: E731
-    assert [key(o) for o in recorded] == sorted(key(o) for o in table)
-    assert {key(o): o.scores for o in recorded} == {key(o): o.scores for o in table}
+    assert [o.key for o in recorded] == sorted(o.key for o in table)
+    assert {o.key: (o.scores, o.inference) for o in recorded} == {o.key: (o.scores, o.inference) for o in table}
+    assert len(table) == 2 * len(read(swept / "small").observed), "every checkpoint is drawn in two ways"
 
 
 def test_disk_keeps_the_fronts_adapters_and_no_states(swept):
@@ -85,7 +88,7 @@ def test_plots_and_timing_are_there(swept):
 def test_lines_say_what_happened(swept):
     text = (swept / "out.txt").read_text()
     assert "t0003 failed" in text and "ValueError: rank 8 of nothing" in text
-    assert text.count(" steps: identity ") == len(read(swept / "small").table)
+    assert text.count(" steps: identity ") == len(read(swept / "small").observed)
 
 
 def test_a_name_that_exists_is_refused_before_anything_starts(swept):
@@ -115,7 +118,7 @@ def wait_for(ready, seconds: float = 60.0) -> None:
 
 
 def observed_once(folder: Path) -> Counter:
-    return Counter((e.observation.trial, e.observation.steps) for e in events(folder) if isinstance(e, Observed))
+    return Counter((e.main.trial, e.main.steps) for e in events(folder) if isinstance(e, Observed))
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])

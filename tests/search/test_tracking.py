@@ -1,5 +1,6 @@
 """What a sweep leaves in MLflow: everything once, also when the driver was killed in between."""
 
+import json
 import logging
 import os
 from dataclasses import replace
@@ -12,7 +13,7 @@ from PIL import Image
 
 from analysis.observations import from_mlflow
 from search.tracking import Tracking
-from spaces import Cost, InputError, Observation, Recipe
+from spaces import Cost, Inference, InputError, Observation, Recipe
 from tests.search.examples import small_space
 
 RECIPE = Recipe(rank=4, learning_rate=1.25e-4, text_encoder="lora", targets="attention+ff")
@@ -52,7 +53,7 @@ class Sweep:
     def observe(self, trial: str, *steps: int) -> None:
         self.tracking.trial_started(trial, RECIPE, 17)
         for step in steps:
-            self.tracking.observed(observation(trial, step), checkpoint(self.home, trial, step))
+            self.tracking.observed([observation(trial, step)], checkpoint(self.home, trial, step))
 
     def keep(self, *front: tuple[str, int]) -> None:
         self.tracking.keep_adapters([(observation(t, s), checkpoint(self.home, t, s)) for t, s in front])
@@ -107,9 +108,22 @@ def test_an_observation_is_scores_costs_and_a_picture_at_its_steps(sweep: Sweep)
     assert [path.split("+")[2] for path in pictures] == ["0", "10", "20"], "the base at 0, then the checkpoints"
 
 
+def test_another_way_to_draw_is_a_section_of_metrics_and_comes_back(sweep: Sweep):
+    weak = Inference(lora_scale=0.5)
+    other = replace(observation(identity=0.25), inference=weak, label=weak.name, cost=Cost(score=0.25))
+    ways = [Inference().model_dump(), weak.model_dump()]
+    sweep.tracking.describe({"inferences": json.dumps(ways)}, {})
+    sweep.tracking.trial_started("t0000", RECIPE, 17)
+    sweep.tracking.observed([observation(), other], checkpoint(sweep.home, "t0000", 10))
+    run = sweep.children()["t0000"]
+    assert sweep.values(run, "identity") == [(10, 0.5)]
+    assert sweep.values(run, "cfg3-cn1-lora0.5/identity") == [(10, 0.25)]
+    assert from_mlflow(sweep.uri, "mine") == [observation(), other]
+
+
 def test_a_checkpoint_without_a_picture_has_its_scores(sweep: Sweep, tmp_path: Path):
     sweep.tracking.trial_started("t0000", RECIPE, 17)
-    sweep.tracking.observed(observation(), tmp_path / "trials" / "t0000" / "step-000010")
+    sweep.tracking.observed([observation()], tmp_path / "trials" / "t0000" / "step-000010")
     assert sweep.values(sweep.children()["t0000"], "pose") == [(10, 0.7)]
 
 
@@ -221,7 +235,7 @@ def test_observations_come_back_from_mlflow_as_they_were(sweep: Sweep):
     plain = Recipe(prior_weight=0.0, min_snr_gamma=5.0, dropout=0.1 + 0.2)
     sweep.observe("t0001", 20, 10)
     sweep.tracking.trial_started("t0000", plain, 17)
-    sweep.tracking.observed(observation("t0000", 10, 1 / 3, plain), sweep.home)
+    sweep.tracking.observed([observation("t0000", 10, 1 / 3, plain)], sweep.home)
     expected = [observation("t0000", 10, 1 / 3, plain), observation("t0001", 10), observation("t0001", 20)]
     assert from_mlflow(sweep.uri, "mine") == expected
     assert from_mlflow(sweep.uri, sweep.tracking.parent_run_id) == expected
@@ -256,6 +270,6 @@ def test_opening_a_database_leaves_the_log_levels_as_they_were(tracking_uri: str
 def test_a_score_that_is_not_a_number_is_recorded_as_such(sweep: Sweep):
     broken = replace(observation(), scores={"identity": float("nan"), "pose": 0.5})
     sweep.tracking.trial_started("t0000", RECIPE, 17)
-    sweep.tracking.observed(broken, sweep.home)
+    sweep.tracking.observed([broken], sweep.home)
     [back] = from_mlflow(sweep.uri, "mine")
     assert back.scores["identity"] != back.scores["identity"] and back.scores["pose"] == 0.5

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from spaces import InputError, Range, Recipe, load_space, parse_space, shipped_spaces
+from spaces import Inference, InputError, Range, Recipe, load_space, parse_space, shipped_spaces
 
 GOOD = """\
 about: a space
@@ -44,6 +44,68 @@ def test_a_range_reaches_both_ends_evenly():
     assert np.mean(logs < -3) == pytest.approx(0.5, abs=0.05)
 
 
+def test_a_condition_may_have_several_values():
+    text = GOOD.replace("[frozen, lora]", "[frozen, lora]\n  targets: [attention, cross-kv, cross-attention]")
+    text = text.replace("{low: 0.0, high: 0.5}", "{low: 0.1, high: 0.5, when: {targets: [cross-kv, attention]}}")
+    space, generator = parse_space(text, "x"), np.random.default_rng(1)
+    recipes = [space.recipe(space.sample(generator)) for _ in range(60)]
+    assert {r.targets for r in recipes} == {"attention", "cross-kv", "cross-attention"}
+    assert all((r.dropout > 0) == (r.targets != "cross-attention") for r in recipes)
+
+
+def test_a_condition_on_a_field_that_is_not_there_does_not_hold():
+    text = GOOD + "  text_encoder_until: {choice: [5, null], when: {text_encoder: lora}}\n"
+    text += "  caption_dropout: {low: 0.1, high: 0.2, when: {text_encoder_until: null}}\n"
+    space, generator = parse_space(text, "x"), np.random.default_rng(1)
+    points = [space.sample(generator) for _ in range(60)]
+    for point in points:
+        assert ("caption_dropout" in point) == ("text_encoder_until" in point and point["text_encoder_until"] is None)
+    assert {"text_encoder_until" in point for point in points} == {True, False}
+
+
+def test_a_prior_of_a_range_is_normal_in_its_own_scale():
+    generator = np.random.default_rng(3)
+    draw = lambda parameter: [parameter.sample_prior(generator) for _ in range(4000)]  # noqa: E731
+    logs = np.log(draw(Range("rate", 1e-6, 1e-1, log=True, prior=1e-3, spread=2.0)))
+    assert np.median(logs) == pytest.approx(np.log(1e-3), abs=0.05) and logs.std() == pytest.approx(np.log(2), rel=0.1)
+    plain = draw(Range("dropout", 0.0, 0.4, prior=0.2, spread=0.05))
+    assert np.mean(plain) == pytest.approx(0.2, abs=0.005) and np.std(plain) == pytest.approx(0.05, rel=0.1)
+    whole = draw(Range("rank", 1, 64, log=True, integer=True, prior=16))
+    assert set(map(type, whole)) == {int} and min(whole) >= 1 and max(whole) <= 64
+    at_the_end = draw(Range("dropout", 0.0, 0.4, prior=0.0))
+    assert min(at_the_end) >= 0 and np.mean(at_the_end) == pytest.approx(0.1 * np.sqrt(2 / np.pi), rel=0.05)
+    certain = draw(Range("rate", 1e-6, 1e-1, log=True, prior=1e-1, spread=1 + 1e-9))
+    assert min(certain) == pytest.approx(1e-1) and max(certain) <= 1e-1 * (1 + 1e-9)
+
+
+def test_a_prior_of_a_choice_is_its_weights_and_what_has_none_is_left_to_even_draws():
+    text = GOOD.replace("[frozen, lora]", "{choice: [frozen, lora], prior: {lora: 3, frozen: 1}}")
+    text += "  min_snr_gamma: {choice: [null, 5.0, 1.0], prior: {null: 1, 5.0: 1}}\n"
+    text += "  targets: {choice: [cross-kv, attention], prior: [1, 4]}\n"
+    space, generator = parse_space(text, "x"), np.random.default_rng(4)
+    drawn = [space.sample_prior(generator) for _ in range(2000)]
+    share = lambda name, value, points: np.mean([point[name] == value for point in points])  # noqa: E731
+    assert share("text_encoder", "lora", drawn) == pytest.approx(0.75, abs=0.03)
+    assert share("targets", "attention", drawn) == pytest.approx(0.8, abs=0.03)
+    assert share("min_snr_gamma", 1.0, drawn) == 0 < share("min_snr_gamma", None, drawn)
+    even = [space.sample(generator) for _ in range(2000)]
+    assert share("text_encoder", "lora", even) == pytest.approx(0.5, abs=0.04)
+    assert share("min_snr_gamma", 1.0, even) == pytest.approx(1 / 3, abs=0.04)
+
+
+def test_without_a_prior_both_ways_to_draw_are_one():
+    space = parse_space(GOOD, "x")
+    assert space.sample(np.random.default_rng(5)) == space.sample_prior(np.random.default_rng(5))
+
+
+def test_ways_to_draw_are_all_combinations_and_the_first_is_the_main_one():
+    space = parse_space(GOOD + "inference: {guidance: [7.5, 5], lora_scale: [1.0, 0.8], controlnet_end: 0.9}\n", "x")
+    assert [(way.guidance, way.lora_scale, way.controlnet_end) for way in space.inferences] == [
+        (7.5, 1.0, 0.9), (7.5, 0.8, 0.9), (5, 1.0, 0.9), (5, 0.8, 0.9),
+    ]  # fmt: skip
+    assert parse_space(GOOD, "x").inferences == (Inference(),)
+
+
 def test_a_condition_may_come_before_what_it_depends_on():
     text = GOOD.replace("  text_encoder: [frozen, lora]\n", "") + "  text_encoder: [frozen, lora]\n"
     names = [p.name for p in parse_space(text, "x").parameters]
@@ -71,6 +133,37 @@ def test_a_condition_may_come_before_what_it_depends_on():
         ("batch_size: 2", "batch_size: two", 9, "recipe.batch_size: 'two'"),
         ("about", "abuot", 1, "no such field; fields are about, base"),
         ("[10, 20]", "[10, 20", 3, "is not YAML"),
+        ("log: true}", "log: true, prior: 5}", 5, "recipe.rank: prior: 5 should be between low 1 and high 4"),
+        ("log: true}", "log: true, prior: 2, spread: 0.5}", 5, "spread: 0.5 should be a factor above 1, since the"),
+        ("log: true}", "log: true, spread: 2}", 5, "spread: is of a prior"),
+        ("high: 0.5}", "high: 0.5, prior: 0.1, spread: 0}", 6, "spread: 0 should be a deviation above 0"),
+        ("high: 0.5}", "high: 0.5, prior: 1e-1}", 6, "prior: '1e-1' should be a number (YAML reads 1e-4 as text"),
+        ("[frozen, lora]", "{choice: [frozen, lora], prior: {full: 1}}", 7, "prior: 'full' is no choice; choices are"),
+        ("[frozen, lora]", "{choice: [frozen, lora], prior: [1, -1]}", 7, "prior: [1, -1] should give the choices"),
+        ("[frozen, lora]", "{choice: [frozen, lora], prior: [1]}", 7, "weights, as a mapping or a list"),
+        ("[frozen, lora]", "{choice: [frozen, lora], prior: [0, 0]}", 7, "one above 0"),
+        ("[frozen, lora]", "{choice: [frozen, lora], low: 1}", 7, "'low' should be one of choice, prior, when"),
+        ("[frozen, lora]", "[frozen, lora, lora]", 7, "'lora' is there twice"),
+        ("{text_encoder: lora}", "{text_encoder: [lora, full]}", 8, "when: text_encoder is never 'full' here"),
+        ("{text_encoder: lora}", "{text_encoder: []}", 8, "should map a field to the value, or values"),
+        ("{text_encoder: lora}", "{rank: 4}", 8, "when: rank is a range, a condition should be on choices"),
+        ("{text_encoder: lora}", "{batch_size: 3}", 8, "when: batch_size is never 3 here, it is one of 2"),
+        ("batch_size: 2", "rank: 2", 9, "recipe.rank: is there already, in line 5"),
+        ("batch_size: 2", "pose_from: 20", 9, "recipe.pose_from: 20 steps should be below the last rung, 20"),
+        ("batch_size: 2", "token_until: {low: 5, high: 30}", 9, "30 steps should be below the last rung, 20"),
+        ("batch_size: 2", "unet: [lora, frozen]", 9, "recipe.unet: 'frozen' leaves nothing that trains"),
+        ("rungs:", "controlnet: 3\nrungs:", 2, "controlnet: 3 should be a folder or a hub id"),
+        ("rungs:", "inference: {cfg: 3}\nrungs:", 2, "inference.cfg: no such setting; settings are lora_scale"),
+        ("rungs:", "inference: {guidance: [3, 0.5]}\nrungs:", 2, "inference.guidance: 0.5 is not right, it should be"),
+        ("rungs:", "inference: {guidance: []}\nrungs:", 2, "inference.guidance: [] should be a value or a list"),
+        ("rungs:", "inference: {guidance: [3, 3.0]}\nrungs:", 2, "cfg3-cn1-lora1 is there twice"),
+        ("rungs:", "inference: {controlnet_end: 0}\nrungs:", 2, "inference: it should be controlnet_start 0 below"),
+        (
+            "rungs:",
+            "inference: {guidance: [1, 2, 3], lora_scale: [0.5, 1, 2], controlnet_scale: [0.5, 1]}\nrungs:",
+            2,
+            "inference: 3 x 3 x 2 are 18 ways to draw, it should be at most 16",
+        ),
     ],
 )
 def test_a_mistake_names_the_file_the_line_and_what_would_be_right(old, new, line, said):

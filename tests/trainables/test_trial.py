@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from spaces import Recipe
+from spaces import Inference, Recipe
 from trainables.job import Job, PanelConfig
 from trainables.trial import Trial
 
@@ -30,7 +30,10 @@ def started(values: dict[str, object]) -> Trial:
 
 
 def scores(results: list[dict[str, object]]) -> list[object]:
-    return [(r["steps"], r["scores"], r["cells"].keys(), r["failure"], r["done"]) for r in results]
+    return [
+        (r["steps"], [(o["scores"], o["cells"].keys()) for o in r["observations"]], r["failure"], r["done"])
+        for r in results
+    ]
 
 
 def text(result: object) -> str:
@@ -54,8 +57,10 @@ def test_a_trial_reports_every_rung_and_leaves_its_checkpoints(whole):
     for result in results:
         files = {path.name for path in Path(result["folder"]).iterdir()}
         assert {"observation.json", "grid.png", "adapter"} <= files
-        assert result["cost"]["train"] > 0 and result["cost"]["score"] > 0
-    assert results[0]["cost"]["load"] > results[1]["cost"]["load"]
+        (cost,) = [o["cost"] for o in result["observations"]]
+        assert cost["train"] > 0 and cost["score"] > 0
+    costs = [result["observations"][0]["cost"] for result in results]
+    assert costs[0]["load"] > costs[1]["load"]
     assert len(list(folder.glob("trials/*/step-*/state.safetensors"))) == 1
     assert (folder / "panel" / "base.png").exists()
 
@@ -107,3 +112,31 @@ def test_a_loss_that_is_not_finite_is_a_failure_and_scores_nothing(tmp_path, mon
     failed = started(config(tmp_path)).step()
     assert failed["done"] and "not finite" in failed["failure"] and failed["steps"] == 0
     assert not list(tmp_path.glob("trials/*/*/observation.json"))
+
+
+def test_a_checkpoint_is_scored_in_every_way_that_it_is_drawn_and_trained_once(whole, tmp_path):
+    folder, results = whole
+    ways = (Inference(), Inference(lora_scale=0.5))
+    several = config(tmp_path, panel=PANEL.model_copy(update={"inferences": ways}))
+    shutil.copytree(folder / "cache", tmp_path / "cache")
+    trial = started(several)
+    result = trial.step()
+    assert [(o["label"], o["inference"]) for o in result["observations"]] == [
+        ("", ways[0].model_dump()), ("cfg3-cn1-lora0.5", ways[1].model_dump()),
+    ]  # fmt: skip
+    main, other = result["observations"]
+    assert main["scores"] == results[0]["observations"][0]["scores"] != other["scores"]
+    assert main["cost"]["train"] > 0 == other["cost"]["train"] and other["cost"]["score"] > 0
+    assert {"grid.png", "grid-cfg3-cn1-lora0.5.png"} <= {path.name for path in Path(result["folder"]).iterdir()}
+    assert scores([trial.step()])[0][1][0] == scores(results)[1][1][0], "scoring in other ways changes no training"
+    assert text(started(several).step()) == text(result)
+
+
+def test_a_checkpoint_from_before_there_were_several_ways_is_read(whole, tmp_path):
+    folder, results = whole
+    shutil.copytree(folder / "trials", tmp_path / "trials")
+    path = tmp_path / "trials" / "t0001" / "step-000002" / "observation.json"
+    (values,) = json.loads(path.read_text())
+    path.write_text(json.dumps({key: value for key, value in values.items() if key not in ("inference", "label")}))
+    result = started(config(tmp_path)).step()
+    assert text(result["observations"]) == text(results[0]["observations"])
