@@ -11,7 +11,7 @@ from search.generate import pick
 from search.journal import Ended, Journal, Observed, Opened, Proposed
 from search.live import LiveTable, PlainLines, Progress, progress
 from search.rungs import Continue, Stop
-from spaces import Inference, InputError, Observation, Recipe
+from spaces import Inference, InputError, Observation, Recipe, load_space, shipped_spaces
 from tests.search.examples import observed, small_space, small_sweep
 
 FRONT = {("t0001", 10), ("t0001", 20), ("t0002", 20)}
@@ -120,9 +120,36 @@ def test_a_space_file_names_its_line(tmp_path, monkeypatch, capsys):
     assert f"{path}, line 4: recipe.rank" in capsys.readouterr().err
 
 
-def test_spaces_explains_what_is_shipped(monkeypatch, capsys):
+def test_spaces_lists_what_is_shipped(monkeypatch, capsys):
     assert call(monkeypatch, "spaces") == 0
-    assert "puppets: scored at" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert all(f"{name} " in said for name in shipped_spaces())
+
+
+@pytest.mark.parametrize("name", shipped_spaces())
+@pytest.mark.parametrize("width", ["80", "140"])
+def test_spaces_explains_one(monkeypatch, capsys, name, width):
+    monkeypatch.setenv("COLUMNS", width)
+    assert call(monkeypatch, "spaces", name) == 0
+    said, space = capsys.readouterr().out, load_space(name)
+    for parameter in space.parameters:
+        assert parameter.name in said
+    assert "\u2026" not in said, "nothing is cut off"
+    assert max(map(len, said.splitlines())) <= int(width)
+
+
+def test_spaces_shows_conditions_priors_and_ways_to_draw(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "rungs: [10]\ninference: {guidance: [7.5, 5]}\nrecipe:\n"
+        "  text_encoder: {choice: [frozen, lora], prior: [1, 3]}\n"
+        "  text_encoder_rank: {low: 4, high: 64, log: true, prior: 8, spread: 2, when: {text_encoder: lora}}\n"
+    )
+    monkeypatch.setenv("COLUMNS", "140")
+    assert call(monkeypatch, "spaces", path) == 0
+    said = capsys.readouterr().out
+    for part in ("when text_encoder is lora", "frozen 25%, lora 75%", "8 ×÷ 2", "guidance 7.5", "cfg5-cn1-lora1"):
+        assert part in said
 
 
 def test_help_does_not_wait_for_the_heavy_libraries():

@@ -1,0 +1,167 @@
+"""`posefront sweep` and `posefront resume`."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+
+from search.options import SEARCH, TRIAL, WHERE, Home, Name
+from spaces import InputError, Space, load_space, space_file
+from trainables.job import Job, PanelConfig
+
+if TYPE_CHECKING:
+    from search.config import SweepConfig
+
+PANEL = PanelConfig()
+"""What a panel is unless an option says otherwise."""
+
+SpaceName = Annotated[str, typer.Argument(help="A shipped space by name, or a YAML file.")]
+NewName = Annotated[str | None, typer.Option(help="The sweep's name; default: the space's and a number.")]
+
+SubjectFolder = Annotated[str | None, typer.Option(help="Subject folder; default: the space's.", rich_help_panel=TRIAL)]
+BaseSource = Annotated[
+    str | None, typer.Option(help="Diffusers folder or hub id; default: the space's.", rich_help_panel=TRIAL)
+]
+ControlNetSource = Annotated[
+    str | None,
+    typer.Option(help="Folder or hub id; default: the space's, or in the base's folder.", rich_help_panel=TRIAL),
+]
+Precision = Annotated[
+    Literal["fp32", "bf16", "fp16"], typer.Option(help="Of the frozen weights.", rich_help_panel=TRIAL)
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...", rich_help_panel=TRIAL)]
+PanelSteps = Annotated[int, typer.Option(min=1, help="Sampler steps of a scored picture.", rich_help_panel=TRIAL)]
+
+Trials = Annotated[int, typer.Option(min=1, help="How many recipes are tried.", rich_help_panel=SEARCH)]
+SamplerName = Annotated[
+    Literal["tpe", "nsga2", "random"], typer.Option(help="Who proposes recipes.", rich_help_panel=SEARCH)
+]
+SchedulerName = Annotated[
+    Literal["asha-pareto", "asha-scalar", "none"], typer.Option(help="Who stops trials.", rich_help_panel=SEARCH)
+]
+Seed = Annotated[int, typer.Option(min=0, help="Of all that is drawn.", rich_help_panel=SEARCH)]
+
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Trials at a time; default: as many as fit.", rich_help_panel=WHERE)
+]
+Cpus = Annotated[float, typer.Option(help="CPUs of a trial.", rich_help_panel=WHERE)]
+Gpus = Annotated[float, typer.Option(help="GPUs of a trial; 0.5 puts two on one.", rich_help_panel=WHERE)]
+Address = Annotated[
+    str | None, typer.Option(help="A Ray cluster that is up; default: Ray starts here.", rich_help_panel=WHERE)
+]
+TrackingUri = Annotated[
+    str | None, typer.Option(help="MLflow's server; default: a database in the home.", rich_help_panel=WHERE)
+]
+
+
+def sweep(
+    space: SpaceName,
+    name: NewName = None,
+    subject: SubjectFolder = None,
+    base: BaseSource = None,
+    controlnet: ControlNetSource = None,
+    precision: Precision = "fp32",
+    device: Device = "auto",
+    panel_steps: PanelSteps = PANEL.steps,
+    trials: Trials = 24,
+    sampler: SamplerName = "tpe",
+    scheduler: SchedulerName = "asha-pareto",
+    seed: Seed = 0,
+    workers: Workers = None,
+    cpus_per_trial: Cpus = 1,
+    gpus_per_trial: Gpus = 0,
+    address: Address = None,
+    tracking_uri: TrackingUri = None,
+    home: Home = Path("runs"),
+) -> None:
+    """Runs trials over a space and draws the front of what they score."""
+    from search.config import SweepConfig, check_new, free_name
+    from search.sweep import run
+
+    home, chosen = home.absolute(), load_space(space)
+    folder = check_new(home, name or free_name(home, chosen.name))
+    job = Job(
+        folder=str(folder),
+        cache=str(home / "cache"),
+        **models(chosen, base, controlnet),
+        subject=_subject(subject or chosen.subject, space),
+        rungs=chosen.rungs,
+        panel=PANEL.model_copy(update={"steps": panel_steps, "inferences": chosen.inferences}),
+        precision=precision,
+        device=device,
+    )
+    config = SweepConfig.make(
+        name=folder.name,
+        space_name=chosen.name,
+        space_text=space_file(space).read_text(encoding="utf-8"),
+        job=job,
+        trials=trials,
+        sampler=sampler,
+        scheduler=scheduler,
+        seed=seed,
+        workers=workers,
+        cpus_per_trial=cpus_per_trial,
+        gpus_per_trial=gpus_per_trial,
+        tracking_uri=tracking_uri or f"sqlite:///{home}/mlflow.db",
+        artifacts=str(home / "mlartifacts"),
+        address=address,
+    )
+    _drive(run, config, home)
+
+
+def resume(name: Name, home: Home = Path("runs")) -> None:
+    """Goes on with a sweep that was interrupted, with the same rungs, and makes up for what MLflow lacks."""
+    from search.config import load
+    from search.sweep import resume as go_on
+
+    _drive(go_on, load(home.absolute(), name), home.absolute())
+
+
+def models(space: Space, base: str | None, controlnet: str | None) -> dict[str, str | None]:
+    """The job's base and ControlNet: those that were asked for, else the space's.
+
+    Another base than the space's comes with a ControlNet of its own, unless one is named.
+    """
+    own = space.controlnet if base is None or base == space.base else None
+    chosen = controlnet or own
+    return {"base": _absolute(base or space.base), "controlnet": chosen and _absolute(chosen)}
+
+
+def _drive(go: Callable[..., Any], config: "SweepConfig", home: Path) -> None:
+    """Runs or resumes, and says how it went and what to do next."""
+    from search.journal import read
+    from search.live import reporter
+
+    console = Console()
+    say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    outcome = go(config, reporter(console, config.space, config.trials))
+    at = "" if home == Path("runs").absolute() else f" --home {home}"
+    timing = outcome.timing
+    say(
+        f"{outcome.status.capitalize()} after {timing.wall:.1f} s: "
+        f"{timing.busy:.1f} s of work by {timing.workers} workers, {timing.overhead:.1%} overhead "
+        f"(Ray's start {timing.start:.1f} s, the end {timing.drain:.1f} s)."
+    )
+    if outcome.status == "interrupted":
+        say(f"`posefront resume {config.name}{at}` goes on with it.")
+        raise typer.Exit(130)
+    if not read(config.folder).observed:
+        say(f"No trial was scored; `posefront show {config.name}{at}` lists the reasons.")
+        raise typer.Exit(1)
+    say(f"`posefront show {config.name}{at}` prints the front; {config.folder}/pareto.html is its plot.")
+    if config.tracking_uri.startswith("sqlite:"):
+        say(f"`mlflow ui --backend-store-uri {config.tracking_uri}` serves the record.")
+
+
+def _absolute(source: str) -> str:
+    """A folder's absolute path, since trials run elsewhere; anything else is a name."""
+    return str(Path(source).absolute()) if Path(source).is_dir() else source
+
+
+def _subject(folder: str, space: str) -> str:
+    if not folder:
+        raise InputError("--subject", f"the space {space} has no subject of its own; give a folder")
+    return _absolute(folder)
