@@ -1,63 +1,43 @@
-"""One fine-tune: DreamBooth (Ruiz et al. 2023) with LoRA (Hu et al. 2021), a step at a time."""
+"""One fine-tune of a recipe, a step at a time: DreamBooth (Ruiz et al. 2023) with LoRA (Hu et al. 2021), and the rest.
+
+What a recipe trains is put on by `parts.py`, when it trains is in `spaces/stages.py`, what a step learns from in
+`batches.py`; here is the loop.
+"""
 
 import math
 import os
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from spaces import InputError, Recipe
-from trainables.adapters import Adapter, attach, text_encoder_config, unet_config
+from spaces.stages import in_the_loop, training
+from trainables.adapters import Adapter
 from trainables.base import DTYPES, Base
-from trainables.losses import min_snr_weights, prior_preservation, sample_losses
+from trainables.batches import Batch, Feed
+from trainables.engine import DEFAULT, Engine
+from trainables.losses import masked_losses, min_snr_weights, sample_losses
+from trainables.parts import attach_parts, learning_rates, remove_parts
 from trainables.prior import Prior
 from trainables.subject import Subject
 
 _BETAS, _WEIGHT_DECAY, _EPSILON, _MAX_NORM = (0.9, 0.999), 1e-2, 1e-8, 1.0
+_VALIDATION_TIMESTEPS = 4
 
 
 class Diverged(ArithmeticError):
-    """The loss or its gradient is not finite. `step` counts from 1; the adapter is as the step before left it."""
+    """The loss or its gradient is not finite. `step` counts from 1; what trains is as the step before left it."""
 
     def __init__(self, step: int, what: str) -> None:
         super().__init__(f"diverged: the {what} of step {step} is not finite")
         self.step = step
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """What one step learns from: n samples, the subject's before the class's, on the base's device."""
-
-    noised: Tensor
-    """n x channels x height x width."""
-    timesteps: Tensor
-    """n."""
-    target: Tensor
-    """n x channels x height x width: the noise, or v."""
-    captions: Tensor
-    """n rows of the table of captions; row 0 is the empty caption."""
-    dropout_seeds: tuple[int, ...]
-    """For the LoRA's dropout, in the UNet and in the text encoder."""
-
-
-class Deck:
-    """Deals picture numbers without replacement, shuffled anew when it runs out: each comes as often as any other."""
-
-    def __init__(self, first: int, count: int) -> None:
-        self.first, self.count = first, count
-        self.left = torch.zeros(0, dtype=torch.int64)
-
-    def deal(self, count: int, generator: torch.Generator) -> Tensor:
-        while len(self.left) < count:
-            self.left = torch.cat([self.left, self.first + torch.randperm(self.count, generator=generator)])
-        dealt, self.left = self.left[:count], self.left[count:]
-        return dealt
 
 
 class FineTune:
@@ -67,26 +47,43 @@ class FineTune:
     the CPU whatever the device, so neither torch's global generator nor an interruption changes them.
     """
 
-    def __init__(self, base: Base, subject: Subject, recipe: Recipe, seed: int, prior: Prior | None = None) -> None:
-        """Reads the subject's latents and captions; the base must carry no adapter. A recipe with a prior needs one."""
-        if recipe.prior_weight > 0 and prior is None:
-            raise ValueError("the recipe's prior_weight asks for class pictures: give a prior")
-        self.base, self.subject, self.recipe, self.seed = base, subject, recipe, seed
-        self.prior = prior if recipe.prior_weight > 0 else None
+    def __init__(
+        self, base: Base, subject: Subject, recipe: Recipe, seed: int, prior: Prior | None = None,
+        engine: Engine = DEFAULT,
+    ) -> None:  # fmt: skip
+        """Reads the subject's latents and captions; the base must carry no adapter. A prior by images needs them.
+
+        InputError when the subject's pictures lack what the recipe needs, such as keypoints for `pose_from`.
+        """
+        if recipe.prior == "images" and prior is None:
+            raise ValueError("the recipe's prior is images of the class: give a prior")
+        self.base, self.subject, self.recipe, self.seed, self.engine = base, subject, recipe, seed, engine
+        self.prior = prior if recipe.prior == "images" else None
         self._steps = 0
-        self._prediction_type = base.schedule.config.prediction_type
         self._alphas_cumprod = base.schedule.alphas_cumprod.to(base.device)
         self._generator = torch.Generator().manual_seed(seed)
-        self._gather_latents()
-        self._gather_captions()
-        self.adapters = self._attach_adapters()
+        self.parts = attach_parts(base, subject, recipe, self._generator)
+        """All that trains at any step: LoRAs, full weights, the token; by `spaces.stages.PARTS`."""
+        try:
+            self._feed = Feed(base, subject, recipe, self.prior, max(2, len(self.parts)))
+        except BaseException:
+            remove_parts(self.parts)
+            raise
         self.parameters = {
-            f"{part}.{name}": parameter
-            for part, adapter in self.adapters.items()
-            for name, parameter in adapter.parameters.items()
+            f"{name}.{parameter_name}": parameter
+            for name, part in self.parts.items()
+            for parameter_name, parameter in part.parameters.items()
         }
+        self._stage: tuple[frozenset[str], bool] | None = None
         self._optimizer = self._make_optimizer()
         self._scaler = torch.amp.GradScaler(base.device.type, enabled=base.precision == "fp16")
+        self._prepare_models()
+        self._base_words = self._embed_class() if recipe.prior == "base" else None
+
+    @property
+    def adapters(self) -> dict[str, Adapter]:
+        """The parts that are LoRAs."""
+        return {name: part for name, part in self.parts.items() if isinstance(part, Adapter)}
 
     @property
     def steps(self) -> int:
@@ -97,58 +94,121 @@ class FineTune:
         """Takes optimizer steps; their mean loss. Raises Diverged when a loss or a gradient is not finite."""
         total = 0.0
         for _ in range(steps):
-            batch = self._draw_batch()
-            predicted = self._predict(batch)
-            loss = self._loss(predicted, batch)
-            total += self._finite(loss, "loss")
-            self._update(loss)
+            self._enter_stage()
+            batch = self._feed.draw(self._generator, self._posed)
+            total += self._finite(self._accumulate(batch), "loss")
+            self._update()
             self._steps += 1
         return total / max(steps, 1)
 
+    @torch.no_grad()
+    def validation_loss(self) -> float:
+        """The plain loss on the subject's pictures at fixed timesteps in fixed noise, without dropout: a diagnostic.
+
+        With the ControlNet where it is in the loop by now. What can be compared is one recipe's over its steps.
+        """
+        self._enter_stage()
+        batch, size = self._feed.fixed(_VALIDATION_TIMESTEPS, self._posed), len(self._feed.pictures)
+        losses = []
+        for start in range(0, len(batch), size):
+            part = batch.rows(start, start + size)
+            losses.append(sample_losses(self._predict(part), part.target))
+        return torch.cat(losses).mean().item()
+
     def remove(self) -> None:
-        """Takes the adapters off the base, which is then as it was before; this fine-tune is over."""
-        while self.adapters:
-            self.adapters.popitem()[1].remove()
+        """Takes all that trained off the base, which is then as it was before; this fine-tune is over."""
+        remove_parts(self.parts)
+        if self.engine.gradient_checkpointing:
+            self.base.unet.disable_gradient_checkpointing()
+            self.base.controlnet.disable_gradient_checkpointing()
 
     # What a step does, in its order.
 
-    def _draw_batch(self) -> Batch:
-        generator, schedule = self._generator, self.base.schedule
-        pictures = torch.cat([deck.deal(self.recipe.batch_size, generator) for deck in self._decks])
-        mean, std = self._mean[pictures], self._std[pictures]
-        clean = mean + std * torch.randn(mean.shape, generator=generator)
-        noise = torch.randn(mean.shape, generator=generator)
-        timesteps = torch.randint(schedule.config.num_train_timesteps, (len(pictures),), generator=generator)
-        noised = schedule.add_noise(clean, noise, timesteps)
-        target = noise if self._prediction_type == "epsilon" else schedule.get_velocity(clean, noise, timesteps)
-        dropped = torch.rand(len(pictures), generator=generator) < self.recipe.caption_dropout
-        captions = torch.where(dropped, 0, self._captions[pictures])
-        seeds = torch.randint(2**62, (2,), generator=generator).tolist()
-        place = self.base.device
-        return Batch(noised.to(place), timesteps.to(place), target.to(place), captions.to(place), tuple(seeds))
+    def _enter_stage(self) -> None:
+        """Lets those parts train whose turn it is. Captions are embedded once while nothing in their encoder trains."""
+        stage = training(self.recipe, self._steps), in_the_loop(self.recipe, self._steps)
+        if stage == self._stage:
+            return
+        self._stage = stage
+        trains, self._posed = stage
+        for name, part in self.parts.items():
+            for parameter in part.parameters.values():
+                parameter.requires_grad_(name in trains)
+                parameter.grad = None
+        if trains & {"text_encoder", "token"}:
+            self._feed.table.thaw()
+        else:
+            with self._precision():
+                self._feed.table.freeze()
 
-    def _predict(self, batch: Batch) -> Tensor:
-        with self._precision(), ExitStack() as dropout:
-            for adapter, seed in zip(self.adapters.values(), batch.dropout_seeds, strict=False):
-                dropout.enter_context(adapter.dropping(seed))
-            words = self._words(batch.captions)
-            return self.base.unet(batch.noised.to(self.base.dtype), batch.timesteps, words, return_dict=False)[0]
+    def _accumulate(self, batch: Batch) -> Tensor:
+        """The batch's loss, with its gradient: in parts that fit into memory, which add up to the whole's."""
+        self._optimizer.zero_grad()
+        while True:
+            try:
+                return torch.stack(
+                    [self._backward(part, start, len(batch)) for start, part in self._split(batch)]
+                ).sum()
+            except torch.OutOfMemoryError:
+                if self._micro_batch <= 1:
+                    raise
+            self._micro_batch = math.ceil(min(self._micro_batch, len(batch)) / 2)
+            self._optimizer.zero_grad()
+            if self.base.device.type == "cuda":
+                torch.cuda.empty_cache()
 
-    def _words(self, captions: Tensor) -> Tensor:
-        if self._embeddings is not None:
-            return self._embeddings[captions]
-        return self.base.encode_tokens(self._tokens[captions]).to(self.base.dtype)
+    def _split(self, batch: Batch) -> Iterator[tuple[int, Batch]]:
+        for start in range(0, len(batch), self._micro_batch):
+            yield start, batch.rows(start, start + self._micro_batch)
+
+    def _backward(self, part: Batch, start: int, of: int) -> Tensor:
+        """The loss of the rows from `start` of a batch of `of`, whose gradient is added to the others'."""
+        if self.recipe.prior == "base":
+            part = self._with_base_targets(part, start)
+        with ExitStack() as dropout:  # on in the backward pass too, where checkpointed activations are computed again
+            for trained, seed in zip(self.parts.values(), part.dropout_seeds, strict=False):
+                dropout.enter_context(trained.dropping(seed, start, of))
+            loss = self._loss(self._predict(part), part)
+            self._scaler.scale(loss).backward()
+        return loss.detach().cpu()
+
+    @torch.no_grad()
+    def _with_base_targets(self, part: Batch, start: int) -> Batch:
+        """The class's samples get the untuned base's own predictions as their targets."""
+        first = max(0, self.recipe.batch_size - start)  # of the class
+        if first >= len(part):
+            return part
+        of_class = part.rows(first, len(part))
+        with ExitStack() as off:
+            for trained in self.parts.values():
+                off.enter_context(trained.off())
+            predicted = self._predict(of_class, self._base_words[of_class.captions], compiled=False)
+        return replace(part, target=torch.cat([part.target[:first], predicted.to(part.target.dtype)]))
+
+    def _predict(self, batch: Batch, words: Tensor | None = None, compiled: bool = True) -> Tensor:
+        """n x channels x height x width, of the captions unless their embeddings are given."""
+        unet, controlnet = (self._unet, self._controlnet) if compiled else (self.base.unet, self.base.controlnet)
+        noised = batch.noised.to(self.base.dtype)
+        with self._precision():
+            words = self._feed.table(batch.captions) if words is None else words
+            residuals = {}
+            if batch.conditions is not None and len(batch.conditions):
+                residuals = _residuals(controlnet, noised, batch.timesteps, words, batch.conditions)
+            return unet(noised, batch.timesteps, words, return_dict=False, **residuals)[0]
 
     def _loss(self, predicted: Tensor, batch: Batch) -> Tensor:
-        gamma, weights = self.recipe.min_snr_gamma, None
+        masked = 0 if batch.region is None else len(batch.region)
+        losses = sample_losses(predicted[masked:], batch.target[masked:])
+        if masked:
+            subject = masked_losses(predicted[:masked], batch.target[:masked], batch.region, self.recipe.masked_mean)
+            losses = torch.cat([subject, losses])
+        gamma = self.recipe.min_snr_gamma
         if gamma is not None:
-            weights = min_snr_weights(self._alphas_cumprod, batch.timesteps, gamma, self._prediction_type)
-        losses = sample_losses(predicted, batch.target, weights)
-        return prior_preservation(losses, self.recipe.batch_size, self.recipe.prior_weight)
+            kind = self._feed.prediction_type
+            losses = losses * min_snr_weights(self._alphas_cumprod, batch.timesteps, gamma, kind)
+        return (batch.shares * losses).sum()
 
-    def _update(self, loss: Tensor) -> None:
-        self._optimizer.zero_grad()
-        self._scaler.scale(loss).backward()
+    def _update(self) -> None:
         self._scaler.unscale_(self._optimizer)
         norm = nn.utils.clip_grad_norm_(self.parameters.values(), _MAX_NORM)
         if not self._scaler.is_enabled():  # the scaler skips such a step, which is how it finds its scale
@@ -168,38 +228,27 @@ class FineTune:
 
     # What is made once.
 
-    def _gather_latents(self) -> None:
-        """The posteriors of all pictures, once: a step draws from them anew instead of encoding again."""
-        pixels = np.stack([picture.fitted(self.base.size).pixels for picture in self.subject.pictures])
-        mean, std = self.base.latent_distribution(pixels)
-        self._decks = [Deck(0, len(mean))]
-        if self.prior is not None:
-            self._decks.append(Deck(len(mean), len(self.prior.mean)))
-            mean, std = torch.cat([mean, self.prior.mean]), torch.cat([std, self.prior.std])
-        self._mean, self._std = mean, std
-
-    def _gather_captions(self) -> None:
-        """Every caption once, the empty one first: as embeddings while these cannot change, else as tokens."""
-        captions = [picture.caption for picture in self.subject.pictures]
-        if self.prior is not None:
-            captions += self.prior.captions
-        table = {caption: row for row, caption in enumerate(dict.fromkeys(["", *captions]))}
-        self._captions = torch.tensor([table[caption] for caption in captions])
-        frozen = self.recipe.text_encoder == "frozen"
-        self._embeddings = self.base.encode_text(list(table)) if frozen else None
-        self._tokens = None if frozen else self.base.tokens(list(table))
-
-    def _attach_adapters(self) -> dict[str, Adapter]:
-        adapters = {"unet": attach(self.base.unet, unet_config(self.recipe), self._generator)}
-        config = text_encoder_config(self.recipe)
-        if config is not None:
-            adapters["text_encoder"] = attach(self.base.text_encoder, config, self._generator)
-        return adapters
-
     def _make_optimizer(self) -> torch.optim.AdamW:
-        rates = {"unet": self.recipe.learning_rate, "text_encoder": self.recipe.text_encoder_learning_rate}
-        groups = [{"params": list(a.parameters.values()), "lr": rates[part]} for part, a in self.adapters.items()]
+        """A part that does not train has no gradient, and so is neither moved nor decayed."""
+        rates = learning_rates(self.recipe)
+        groups = [{"params": list(part.parameters.values()), "lr": rates[name]} for name, part in self.parts.items()]
         return torch.optim.AdamW(groups, betas=_BETAS, weight_decay=_WEIGHT_DECAY, eps=_EPSILON, fused=True)
+
+    def _prepare_models(self) -> None:
+        unet, controlnet, engine = self.base.unet, self.base.controlnet, self.engine
+        self._micro_batch = engine.micro_batch or len(self._feed.shares)
+        if engine.gradient_checkpointing:
+            unet.enable_gradient_checkpointing()
+            controlnet.enable_gradient_checkpointing()
+        self._unet = torch.compile(unet) if engine.compile else unet
+        self._controlnet = torch.compile(controlnet) if engine.compile else controlnet
+
+    def _embed_class(self) -> Tensor:
+        """The class's captions by the base's own text encoder, for `_with_base_targets`."""
+        with ExitStack() as off, self._precision():
+            for trained in self.parts.values():
+                off.enter_context(trained.off())
+            return self._feed.table.embed(torch.cat([torch.zeros(1, dtype=torch.int64), self._feed.class_captions]))
 
     # Interrupt and go on.
 
@@ -209,7 +258,7 @@ class FineTune:
         for name, parameter in self.parameters.items():
             for moment, value in self._optimizer.state[parameter].items():
                 state[f"optimizer.{moment}.{name}"] = value
-        state |= {f"deck.{number}": deck.left for number, deck in enumerate(self._decks)}
+        state |= {f"deck.{number}": deck.left for number, deck in enumerate(self._feed.decks)}
         state |= {f"scaler.{name}": torch.tensor(value) for name, value in self._scaler.state_dict().items()}
         state |= {"generator": self._generator.get_state(), "steps": torch.tensor(self._steps)}
         return {name: value.detach().to("cpu", copy=True) for name, value in state.items()}
@@ -227,12 +276,13 @@ class FineTune:
             for moment in ("step", "exp_avg", "exp_avg_sq"):
                 if (value := state.get(f"optimizer.{moment}.{name}")) is not None:
                     self._optimizer.state[parameter][moment] = value.to(parameter.device, copy=True)
-        for number, deck in enumerate(self._decks):
+        for number, deck in enumerate(self._feed.decks):
             deck.left = state[f"deck.{number}"].clone()
         if self._scaler.is_enabled():
             self._scaler.load_state_dict({name: state[f"scaler.{name}"].item() for name in self._scaler.state_dict()})
         self._generator.set_state(state["generator"])
         self._steps = int(state["steps"])
+        self._stage = None
 
     def save_state(self, path: str | Path) -> None:
         """Writes `state()` and the recipe as safetensors; whole or not at all."""
@@ -245,10 +295,30 @@ class FineTune:
         """Goes on from what `save_state` wrote. InputError when it cannot be read or is another recipe's."""
         try:
             with safe_open(path, "pt") as file:
-                recipe = (file.metadata() or {}).get("recipe")
+                recipe = Recipe.model_validate_json((file.metadata() or {}).get("recipe", ""))
                 state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-        except (OSError, SafetensorError) as error:
-            raise InputError(path, f"is not a state to go on from ({error})") from None
-        if recipe != self.recipe.model_dump_json():
+        except (OSError, SafetensorError, ValidationError) as error:
+            reason = next(iter(str(error).splitlines()))
+            raise InputError(path, f"is not a state to go on from ({reason})") from None
+        if recipe != self.recipe:
             raise InputError(path, "is the state of another recipe")
         self.load(state)
+
+
+def _residuals(
+    controlnet: nn.Module, noised: Tensor, timesteps: Tensor, words: Tensor, conditions: Tensor
+) -> dict[str, object]:
+    """What the ControlNet adds to the UNet's first samples, which have pose pictures, and 0 for the others."""
+    posed = len(conditions)
+    down, middle = controlnet(
+        noised[:posed], timesteps[:posed], words[:posed], controlnet_cond=conditions.to(noised.dtype), return_dict=False
+    )
+
+    def filled(residual: Tensor) -> Tensor:
+        missing = len(noised) - posed
+        return torch.cat([residual, residual.new_zeros(missing, *residual.shape[1:])]) if missing else residual
+
+    return {
+        "down_block_additional_residuals": [filled(residual) for residual in down],
+        "mid_block_additional_residual": filled(middle),
+    }

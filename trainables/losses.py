@@ -26,10 +26,12 @@ def sample_losses(predicted: Tensor, target: Tensor, weights: Tensor | None = No
     return losses if weights is None else weights * losses
 
 
-def prior_preservation(losses: Tensor, instances: int, prior_weight: float) -> Tensor:
-    """The subject samples' mean plus `prior_weight` times the class samples' (Ruiz et al. 2023, eq. 2).
+def masked_losses(predicted: Tensor, target: Tensor, region: Tensor, mean: str) -> Tensor:
+    """The squared error of each of n samples, weighted by `region` (n x 1 x height x width): n values, fp32.
 
-    `losses` are of the batch [instances; class samples]; without class samples it is the plain mean. A scalar.
+    A weighted mean over `values`; or, over `pixels`, the sum over channels and pixels by the region's pixels, as Custom
+    Diffusion's published script has it, which is as many times larger as there are channels. 0 where a region is empty.
     """
-    instance, rehearsed = losses[:instances], losses[instances:]
-    return instance.mean() + prior_weight * rehearsed.mean() if len(rehearsed) else instance.mean()
+    summed = ((predicted.float() - target.float()).square() * region).flatten(1).sum(1)
+    channels = predicted.shape[1] if mean == "values" else 1
+    return summed / (channels * region.flatten(1).sum(1)).clamp(min=1e-8)

@@ -246,7 +246,7 @@ def test_every_picture_comes_as_often_as_any_other(tune: Callable[..., FineTune]
     fine = tune(EVERYTHING)
     counts = torch.zeros(8, dtype=torch.int64)
     for _ in range(15):
-        for deck in fine._decks:
+        for deck in fine._feed.decks:
             counts += torch.bincount(deck.deal(2, fine._generator), minlength=8)
     assert counts.tolist() == [10, 10, 10, 6, 6, 6, 6, 6]
 
