@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from search.commands.export import export
 from search.commands.spaces import spaces
 from search.commands.sweep import resume, sweep
 from search.options import Home, Name
@@ -54,6 +55,9 @@ def generate(
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the picture goes.")],
     pick: Annotated[str, typer.Option(help="knee, or TRIAL@STEPS[:LABEL] as `show` names them.")] = "knee",
     seed: Annotated[int, typer.Option(min=0, help="Of the picture's noise.")] = 0,
+    lora_scale: Annotated[
+        float | None, typer.Option(min=0, max=4, help="Factor on what was trained; default: the pick's.")
+    ] = None,
     home: Home = Path("runs"),
 ) -> None:
     """Draws a picture with one of the sweep's fine-tunes."""
@@ -62,8 +66,9 @@ def generate(
 
     found = find(home.absolute(), name)
     observation = drawing.pick(found, pick)
-    drawing.generate(found, observation, pose, prompt, seed, out)
+    drawing.generate(found, observation, pose, prompt, seed, out, lora_scale)
     print(f"{out}: {observation.trial} at {observation.steps} steps, seed {seed}")
 
 
+app.command("export")(export)
 app.command("spaces")(spaces)

@@ -2,10 +2,14 @@
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from search.pruning import ADAPTER
 from search.show import Found
 from spaces import InputError, Observation
+
+if TYPE_CHECKING:
+    from trainables.base import Base, Precision
 
 PICK = re.compile(r"(?P<trial>[^@]+)@(?P<steps>\d+)(:(?P<label>.+))?")
 
@@ -18,6 +22,7 @@ def pick(found: Found, wanted: str) -> Observation:
     if not found.front:
         raise InputError(found.config.name, "has no observation yet")
     if wanted == "knee":
+        adapter_of(found, found.knee)
         return found.knee
     match = PICK.fullmatch(wanted)
     key = (match["trial"], int(match["steps"])) if match else None
@@ -33,10 +38,34 @@ def folder_of(found: Found, trial: str, steps: int) -> Path:
     return Path(found.ledger.observed[trial, steps].folder)
 
 
-def generate(found: Found, observation: Observation, pose: Path, prompt: str, seed: int, out: Path) -> None:
-    """Draws the prompt in the pose as the sweep's panel does, and writes the picture.
+def adapter_of(found: Found, observation: Observation) -> Path:
+    """The folder of the observation's adapter. InputError when it was deleted."""
+    folder = folder_of(found, observation.trial, observation.steps) / ADAPTER
+    if not folder.is_dir():
+        raise InputError(folder, f"is gone: {observation.name} was on the front, but its adapter was deleted")
+    return folder
 
-    InputError when the pose cannot be read or the picture cannot be written.
+
+def load_base(found: Found, adapter: Path, device: str, precision: "Precision") -> "Base":
+    """The sweep's base. InputError when it is not the one any more that the adapter was trained on."""
+    from trainables.base import Base
+    from trainables.export import read_made_from
+
+    job, made_from = found.config.job, read_made_from(adapter)
+    base = Base.load(job.base, job.controlnet, device, precision)
+    if base.fingerprint != made_from.base_fingerprint:
+        was, now = made_from.base_fingerprint, base.fingerprint
+        raise InputError(job.base, f"has changed since the sweep: {adapter} was trained on {was}, this is {now}")
+    return base
+
+
+def generate(
+    found: Found, observation: Observation, pose: Path, prompt: str, seed: int, out: Path, lora_scale: float | None
+) -> None:
+    """Draws the prompt in the pose as the observation's panel was drawn, and writes the picture.
+
+    `lora_scale` in place of the observation's own, if given. InputError when the pose cannot be read or the picture
+    cannot be written.
     """
     from trainables.skeleton import load_pose, render
 
@@ -46,14 +75,16 @@ def generate(found: Found, observation: Observation, pose: Path, prompt: str, se
 
     from PIL import Image
 
-    from trainables.base import Base
     from trainables.export import load_adapter
     from trainables.generate import draw, start_noise
 
-    job = found.config.job
-    base = Base.load(job.base, job.controlnet, job.device, job.precision)
-    load_adapter(base, folder_of(found, observation.trial, observation.steps) / ADAPTER)
+    job, adapter = found.config.job, adapter_of(found, observation)
+    base = load_base(found, adapter, job.device, job.precision)
+    _, made_from = load_adapter(base, adapter)
+    inference = observation.inference
+    if lora_scale is not None:
+        inference = inference.model_copy(update={"lora_scale": lora_scale})
     condition = render(keypoints, base.size, skeleton, source_size)
-    noise = start_noise(base, [seed])
-    (picture,) = draw(base, [prompt], [condition], noise, job.panel.steps, observation.inference)
+    noise, prompts = start_noise(base, [seed]), [made_from.prompt(prompt)]
+    (picture,) = draw(base, prompts, [condition], noise, job.panel.steps, inference)
     Image.fromarray(picture).save(out)

@@ -11,6 +11,7 @@ from torch import nn
 
 from spaces import Inference
 from trainables.base import Base
+from trainables.full import FullLinear
 
 
 def start_noise(base: Base, seeds: list[int]) -> torch.Tensor:
@@ -35,8 +36,8 @@ def draw(
 
 @contextmanager
 def lora_scaled(module: nn.Module, scale: float) -> Iterator[None]:
-    """Inside, every LoRA in the module adds `scale` times what it adds otherwise."""
-    scalings = [layer.scaling for layer in module.modules() if isinstance(layer, LoraLayer)]
+    """Inside, every LoRA in the module, and every weight that trained whole, adds `scale` times what it adds else."""
+    scalings = [layer.scaling for layer in module.modules() if isinstance(layer, (LoraLayer, FullLinear))]
     before = [dict(scaling) for scaling in scalings]
     for scaling in scalings:
         scaling.update({name: scale * value for name, value in scaling.items()})

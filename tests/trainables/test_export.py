@@ -73,8 +73,8 @@ def test_it_goes_back_onto_the_base_and_off_again(tune: FineTune, base: Base, tm
     tuned = draw(base.pipeline())
     tune.remove()
     bare = draw(base.pipeline())
-    pipeline, recipe = load_adapter(base, tmp_path)
-    assert recipe == tune.recipe
+    pipeline, made_from = load_adapter(base, tmp_path)
+    assert made_from.recipe == tune.recipe
     assert np.abs(draw(pipeline) - tuned).max() <= 1e-5
     pipeline.unload_lora_weights()
     assert np.array_equal(draw(base.pipeline()), bare)

@@ -10,21 +10,17 @@ import pytest
 import torch
 from diffusers import StableDiffusionControlNetPipeline
 from PIL import Image
-from safetensors.torch import load_file
 
-from spaces import Inference, Observation, Recipe
+from spaces import Inference, InputError, Observation, Recipe
 from tests.tiny import SIZE
 from trainables.base import Base
 from trainables.export import (
     CARD,
     OUT,
     POSE,
-    RECIPE,
-    WEIGHTS,
     Drawing,
+    Exported,
     Form,
-    MadeFrom,
-    Parts,
     read_made_from,
     save_adapter,
     write_card,
@@ -38,11 +34,28 @@ from trainables.subject import Subject
 
 FORMS: tuple[Form, ...] = ("diffusers", "kohya", "merged")
 PROMPT = "a sks robot on grass"
+FAST = {"rank": 4, "learning_rate": 1e-2}
+TEXT = {"text_encoder": "lora", "text_encoder_rank": 2}
 RECIPES = {
-    "unet": Recipe(targets="attention+ff", rank=4, alpha=10, learning_rate=1e-2, dropout=0.5),
-    "unet-and-text": Recipe(
-        targets="cross-kv", rank=4, alpha=1, learning_rate=1e-2, text_encoder="lora", text_encoder_rank=2
+    "lora": Recipe(**FAST, targets="attention+ff", alpha=10, dropout=0.5),
+    "lora-and-text": Recipe(**FAST, **TEXT, targets="cross-kv", alpha=1),
+    "text": Recipe(unet="frozen", **TEXT, text_encoder_learning_rate=1e-2),
+    "transformer": Recipe(**FAST, targets="transformer", alpha=2),
+    "rslora": Recipe(**FAST, **TEXT, adapter="rslora", text_encoder_alpha=6),
+    "dora": Recipe(**FAST, **TEXT, adapter="dora", targets="transformer", alpha=2),
+    "pissa": Recipe(**FAST, **TEXT, init="pissa", alpha=2),
+    "pissa-rslora": Recipe(**FAST, adapter="rslora", init="pissa", alpha=2),
+    "orthogonal": Recipe(**FAST, init="orthogonal"),
+    "token": Recipe(unet="frozen", token="trained", token_learning_rate=0.1),
+    "tokens": Recipe(unet="frozen", token="trained", token_vectors=3, token_learning_rate=0.1),
+    "pivotal": Recipe(**FAST, **TEXT, token="trained", token_until=2, token_learning_rate=0.1),
+    "full-kv": Recipe(unet="full-kv", learning_rate=1e-2, token="trained", token_learning_rate=0.1),
+    "two-stage": Recipe(
+        **FAST, **TEXT, pose_from=2, pose_trains="both", controlnet_rank=3, controlnet_learning_rate=1e-2
     ),
+    "controlnet": Recipe(unet="frozen", pose_from=0, pose_trains="controlnet", controlnet_learning_rate=1e-2),
+    "timestep": Recipe(**FAST, rank_schedule="timestep", min_rank=1),
+    "timestep-dora": Recipe(**FAST, adapter="dora", targets="transformer", rank_schedule="timestep", min_rank=1),
 }
 
 
@@ -59,6 +72,11 @@ def tuned(
     tune.remove()
 
 
+@pytest.fixture(scope="module")
+def untuned(tiny_base: Path) -> np.ndarray:
+    return draw(Base.load(tiny_base).pipeline())
+
+
 def draw(pipeline: StableDiffusionControlNetPipeline) -> np.ndarray:
     """h x w x 3, 0 to 1."""
     pipeline.set_progress_bar_config(disable=True)
@@ -67,23 +85,17 @@ def draw(pipeline: StableDiffusionControlNetPipeline) -> np.ndarray:
     return pipeline(PROMPT, condition, num_inference_steps=3, generator=generator, output_type="np").images[0]
 
 
-def live(tune: FineTune, lora_scale: float = 1.0) -> np.ndarray:
-    """The picture to match."""
-    with lora_scaled(tune.base.unet, lora_scale), lora_scaled(tune.base.text_encoder, lora_scale):
-        return draw(tune.base.pipeline())
-
-
-def write(form: Form, base: Path, adapter: Path, out: Path, half: bool = False, lora_scale: float = 1.0) -> Parts:
+def write(form: Form, base: Path, adapter: Path, out: Path, half: bool = False, lora_scale: float = 1.0) -> Exported:
     out.mkdir()
     if form == "diffusers":
         return write_diffusers(adapter, out, lora_scale)
     if form == "kohya":
         return write_kohya(Base.load(base), adapter, out, "mine", half, lora_scale)
     write_merged(Base.load(base), adapter, out, half, lora_scale)
-    return Parts()
+    return Exported()
 
 
-def card(form: Form, base: Path, adapter: Path, out: Path, parts: Parts, inference: Inference) -> str:
+def card(form: Form, base: Path, adapter: Path, out: Path, parts: Exported, inference: Inference) -> str:
     """The page's text."""
     made_from = read_made_from(adapter)
     observation = Observation("t0001", made_from.recipe, made_from.seed, made_from.steps, {"identity": 0.25})
@@ -93,27 +105,32 @@ def card(form: Form, base: Path, adapter: Path, out: Path, parts: Parts, inferen
 
 
 def run(page: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Runs the page's program in the folder; its names."""
+    """Runs the page's program in the folder, as Python runs a file there; its names."""
     (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)
     names: dict[str, Any] = {}
     exec(compile(program, CARD, "exec"), names)
     return names
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_the_page_s_program_draws_the_picture(form, tuned, tiny_base, tmp_path, monkeypatch) -> None:
+def test_the_page_s_program_draws_the_picture(form, tuned, untuned, tiny_base, tmp_path, monkeypatch) -> None:
     tune, adapter = tuned
-    out, inference = tmp_path / "out", Inference(lora_scale=0.5, guidance=4, controlnet_scale=0.5)
-    page = card(form, tiny_base, adapter, out, write(form, tiny_base, adapter, out, lora_scale=0.5), inference)
+    if form != "diffusers" and tune.recipe.rank_schedule == "timestep":
+        with pytest.raises(InputError, match=r"--format: .* cannot say rank_schedule timestep"):
+            write(form, tiny_base, adapter, tmp_path / "out")
+        return
+    # PiSSA's frozen weights lack what its LoRA has at first, so half of the live LoRA is not half of what was trained
+    scale = 1.0 if tune.recipe.init == "pissa" else 0.5
+    out, inference = tmp_path / "out", Inference(lora_scale=scale, guidance=4, controlnet_scale=0.5)
+    files = write(form, tiny_base, adapter, out, lora_scale=scale)
+    page = card(form, tiny_base, adapter, out, files, inference)
     Image.new("RGB", (SIZE, SIZE), "red").save(out / POSE)
     pipe = run(page, out, monkeypatch)["pipe"]
-    wanted, untuned = live(tune, 0.5), live(tune, 0.0)
+    with lora_scaled(tune.base.unet, scale), lora_scaled(tune.base.text_encoder, scale):
+        wanted = draw(tune.base.pipeline())
     assert np.abs(draw(pipe) - wanted).max() <= 1e-5
     assert np.abs(untuned - wanted).max() > 1e-3
-    with lora_scaled(tune.base.unet, 0.5), lora_scaled(tune.base.text_encoder, 0.5):
-        program_s = tune.base.pipeline()(
-            PROMPT, Image.open(out / POSE), num_inference_steps=3, guidance_scale=4.0,
-            controlnet_conditioning_scale=0.5, generator=torch.Generator().manual_seed(0),
-        ).images[0]  # fmt: skip
-    assert np.abs(np.asarray(Image.open(out / OUT), int) - np.asarray(program_s, int)).max() <= 1
+    program_s = np.asarray(Image.open(out / OUT), dtype=int)
+    assert program_s.shape == (SIZE, SIZE, 3) and program_s.std() > 1

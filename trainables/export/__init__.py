@@ -2,7 +2,7 @@
 
 from trainables.export.card import CARD, RECIPE, SAMPLES, write_card
 from trainables.export.diffusers import write_diffusers
-from trainables.export.files import CONFIG, CONTROLNET, TOKEN, WEIGHTS, MadeFrom, Parts, read_made_from
+from trainables.export.files import CONFIG, CONTROLNET, TOKEN, WEIGHTS, Exported, MadeFrom, read_made_from
 from trainables.export.kohya import write_kohya
 from trainables.export.loading import OUT, POSE, Drawing, Form
 from trainables.export.merged import write_merged
@@ -19,9 +19,9 @@ __all__ = [
     "TOKEN",
     "WEIGHTS",
     "Drawing",
+    "Exported",
     "Form",
     "MadeFrom",
-    "Parts",
     "load_adapter",
     "read_made_from",
     "save_adapter",

@@ -6,7 +6,7 @@ from huggingface_hub import ModelCardData
 
 from spaces import Observation
 from trainables.base import SHIPPED
-from trainables.export.files import MadeFrom, Parts
+from trainables.export.files import Exported, MadeFrom
 from trainables.export.loading import Drawing, Form, how_to_load
 
 CARD, RECIPE, SAMPLES = "README.md", "recipe.json", "samples.png"
@@ -50,11 +50,11 @@ passing this on.
 
 
 def write_card(
-    out: Path, form: Form, made_from: MadeFrom, parts: Parts, drawing: Drawing, sweep: str, observation: Observation
+    out: Path, form: Form, made_from: MadeFrom, files: Exported, drawing: Drawing, sweep: str, observation: Observation
 ) -> None:
     """README.md and recipe.json; samples.png is shown if it lies beside them."""
     made_from.write(
-        out / RECIPE, format=form, files=list(parts.names), controlnet=drawing.controlnet, sweep=sweep,
+        out / RECIPE, format=form, files=list(files.names), controlnet=drawing.controlnet, sweep=sweep,
         trial=observation.trial, scores=observation.scores, inference=observation.inference.model_dump(),
     )  # fmt: skip
     samples = f"\n![Samples, each row above the poses that it was asked for]({SAMPLES})\n"
@@ -68,7 +68,7 @@ def write_card(
         sweep=sweep,
         steps=made_from.steps,
         samples=samples if (out / SAMPLES).is_file() else "",
-        loading=how_to_load(form, made_from, parts, drawing),
+        loading=how_to_load(form, made_from, files, drawing),
         sampler=drawing.steps,
         i=drawing.inference,
         scores="\n".join(f"| {name} | {value:.4f} |" for name, value in observation.scores.items()),

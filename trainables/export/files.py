@@ -1,6 +1,7 @@
 """The files of a saved adapter, and the page beside them that tells what it was made from."""
 
 import json
+import re
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ METADATA = "lora_adapter_metadata"
 
 
 @dataclass(frozen=True)
-class Parts:
+class Exported:
     """The files of an exported adapter, None where it has no such part."""
 
     lora: str | None = None
@@ -31,6 +32,8 @@ class Parts:
     token: str | None = None
     """The token's vectors."""
     controlnet: str | None = None
+    schedule: str | None = None
+    """The file of Python that lets a rank fall with the noise."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -50,6 +53,22 @@ class MadeFrom(BaseModel):
     base: str
     base_fingerprint: str
     files: tuple[str, ...] = Field((WEIGHTS,), description="the adapter's parts; a folder without one is not whole")
+    spoken: str | None = Field(None, description="what prompts call the subject once the token's file is loaded")
+
+    @property
+    def schedules(self) -> dict[str, int]:
+        """The least rank of those parts whose rank falls with the noise."""
+        recipe = self.recipe
+        if recipe.rank_schedule != "timestep":
+            return {}
+        ranks = {"unet": recipe.rank, "controlnet": recipe.controlnet_rank}
+        most = recipe.rank or recipe.controlnet_rank
+        return {part: max(1, round(recipe.min_rank / most * rank)) for part, rank in ranks.items() if rank}
+
+    def prompt(self, text: str) -> str:
+        """The text with the token by the name that the files give it."""
+        spoken = self.spoken or self.token
+        return re.sub(rf"(?<!\w){re.escape(self.token)}(?!\w)", lambda _: spoken, text)
 
     def write(self, path: Path, **more: Any) -> None:
         """As JSON, with whatever else there is to say."""
@@ -75,6 +94,12 @@ def read_made_from(folder: Path) -> MadeFrom:
         if not (folder / name).is_file():
             raise InputError(folder / name, f"is not there; the adapter has {', '.join(made.files)}")
     return made
+
+
+def refuse_schedule(made_from: MadeFrom, form: str) -> None:
+    """InputError where the rank falls with the noise: that is no matter of weights alone."""
+    if made_from.schedules:
+        raise InputError("--format", f"{form} cannot say rank_schedule timestep; diffusers' form can, with a hook")
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -10,15 +10,26 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from trainables.base import Base
-from trainables.export.files import CONTROLNET, TOKEN, WEIGHTS, MadeFrom, Parts, read_made_from, read_weights
-from trainables.export.parts import TEXT_MODEL, Lora, full_rank, read_loras
+from trainables.export.files import (
+    CONTROLNET,
+    TOKEN,
+    WEIGHTS,
+    Exported,
+    MadeFrom,
+    read_made_from,
+    read_weights,
+    refuse_schedule,
+)
+from trainables.export.lora import TEXT_MODEL, Lora, full_rank, read_loras
 from trainables.export.saved import load_adapter
 from trainables.generate import lora_scaled
 
 PREFIXES = {"unet": "lora_unet_", "text_encoder": f"lora_te_{TEXT_MODEL}"}
 
 
-def write_kohya(base: Base, adapter: Path, out: Path, name: str, half: bool = False, lora_scale: float = 1.0) -> Parts:
+def write_kohya(
+    base: Base, adapter: Path, out: Path, name: str, half: bool = False, lora_scale: float = 1.0
+) -> Exported:
     """`NAME.safetensors`, the token's vectors as `TOKEN.safetensors`, `NAME-controlnet.safetensors`.
 
     These programs know neither rank-stabilised scales nor our DoRA, and no LoRA for a ControlNet. So the scale is said
@@ -26,6 +37,7 @@ def write_kohya(base: Base, adapter: Path, out: Path, name: str, half: bool = Fa
     the ControlNet is written whole, its LoRA merged in. `base` is one that nothing else uses: it is changed for good.
     """
     made_from, dtype = read_made_from(adapter), torch.float16 if half else torch.float32
+    refuse_schedule(made_from, "a file of kohya's")
     load_adapter(base, adapter)
     lora = token = controlnet = None
     if WEIGHTS in made_from.files:
@@ -43,7 +55,7 @@ def write_kohya(base: Base, adapter: Path, out: Path, name: str, half: bool = Fa
     if CONTROLNET in made_from.files:
         controlnet = f"{name}-controlnet.safetensors"
         save_file(_merged_tensors(base.controlnet, dtype), out / controlnet)
-    return Parts(lora, token, controlnet)
+    return Exported(lora, token, controlnet)
 
 
 def kohya_keys(part: str, lora: Lora, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:

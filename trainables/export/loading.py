@@ -6,7 +6,7 @@ from typing import Literal
 
 from spaces import Inference
 from trainables.base import SHIPPED
-from trainables.export.files import MadeFrom, Parts
+from trainables.export.files import Exported, MadeFrom
 
 Form = Literal["diffusers", "kohya", "merged"]
 POSE, OUT = "pose.png", "out.png"
@@ -28,26 +28,26 @@ class Drawing:
     """One to try, with the token."""
 
 
-def how_to_load(form: Form, made_from: MadeFrom, parts: Parts, drawing: Drawing) -> str:
+def how_to_load(form: Form, made_from: MadeFrom, files: Exported, drawing: Drawing) -> str:
     """Markdown; its program runs in the export's folder as it is."""
-    program = f"```python\n{program_of(form, made_from, parts, drawing)}```"
+    program = f"```python\n{program_of(form, made_from, files, drawing)}```"
     if form != "kohya":
         return program
     places = []
-    if parts.lora:
-        tag = f"<lora:{Path(parts.lora).stem}:1>"
-        places.append(f"- `{parts.lora}`: `models/loras` of ComfyUI; `models/Lora` of A1111, whose prompts say `{tag}`")
-    if parts.token:
+    if files.lora:
+        tag = f"<lora:{Path(files.lora).stem}:1>"
+        places.append(f"- `{files.lora}`: `models/loras` of ComfyUI; `models/Lora` of A1111, whose prompts say `{tag}`")
+    if files.token:
         said = f"`embedding:{made_from.token}`; `embeddings` of A1111, whose prompts say `{made_from.token}`"
-        places.append(f"- `{parts.token}`: `models/embeddings` of ComfyUI, whose prompts say {said}")
-    if parts.controlnet:
-        places.append(f"- `{parts.controlnet}`: a whole ControlNet, for `models/controlnet` or `models/ControlNet`")
+        places.append(f"- `{files.token}`: `models/embeddings` of ComfyUI, whose prompts say {said}")
+    if files.controlnet:
+        places.append(f"- `{files.controlnet}`: a whole ControlNet, for `models/controlnet` or `models/ControlNet`")
     return "\n".join([*places, "", "In diffusers:", "", program])
 
 
-def program_of(form: Form, made_from: MadeFrom, parts: Parts, drawing: Drawing) -> str:
+def program_of(form: Form, made_from: MadeFrom, files: Exported, drawing: Drawing) -> str:
     """Python that loads the files of the folder it runs in, and draws `out.png` in the pose of `pose.png`."""
-    imports, lines = _loading(form, made_from, parts, drawing)
+    imports, lines = _loading(form, made_from, files, drawing)
     i = drawing.inference
     return "\n".join(
         [
@@ -55,7 +55,7 @@ def program_of(form: Form, made_from: MadeFrom, parts: Parts, drawing: Drawing) 
             "",
             *lines,
             "picture = pipe(",
-            f"    {drawing.prompt!r},",
+            f"    {made_from.prompt(drawing.prompt)!r},",
             f'    image=Image.open("{POSE}"),',
             f"    num_inference_steps={drawing.steps},",
             f"    guidance_scale={i.guidance:g},",
@@ -70,7 +70,7 @@ def program_of(form: Form, made_from: MadeFrom, parts: Parts, drawing: Drawing) 
     )
 
 
-def _loading(form: Form, made_from: MadeFrom, parts: Parts, drawing: Drawing) -> tuple[list[str], list[str]]:
+def _loading(form: Form, made_from: MadeFrom, files: Exported, drawing: Drawing) -> tuple[list[str], list[str]]:
     """Imports, and the lines that make `pipe`."""
     imports = ["import torch", "from diffusers import StableDiffusionControlNetPipeline", "from PIL import Image"]
     if form == "merged":
@@ -87,13 +87,16 @@ def _loading(form: Form, made_from: MadeFrom, parts: Parts, drawing: Drawing) ->
         'sampler = {"algorithm_type": "dpmsolver++"}',
         "pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config, **sampler)",
     ]
-    if parts.token:
-        lines.append(f'pipe.load_textual_inversion(".", weight_name="{parts.token}", token="{made_from.token}")')
-    if parts.lora:
-        lines.append(f'pipe.load_lora_weights(".", weight_name="{parts.lora}")')
-    if parts.controlnet and form == "diffusers":
-        lines.append(f'pipe.controlnet.load_lora_adapter(".", weight_name="{parts.controlnet}", prefix="controlnet")')
-    elif parts.controlnet:
+    if files.token:
+        lines.append(f'pipe.load_textual_inversion(".", weight_name="{files.token}", token="{made_from.spoken}")')
+    if files.lora:
+        lines.append(f'pipe.load_lora_weights(".", weight_name="{files.lora}")')
+    if files.controlnet and form == "diffusers":
+        lines.append(f'pipe.controlnet.load_lora_adapter(".", weight_name="{files.controlnet}", prefix="controlnet")')
+    elif files.controlnet:
         imports.append("from safetensors.torch import load_file")
-        lines.append(f'pipe.controlnet.load_state_dict(load_file("{parts.controlnet}"))')
+        lines.append(f'pipe.controlnet.load_state_dict(load_file("{files.controlnet}"))')
+    if files.schedule:
+        imports.append(f"from {Path(files.schedule).stem} import fall_with_noise")
+        lines += [f"fall_with_noise(pipe.{part}, least={least})" for part, least in made_from.schedules.items()]
     return imports, lines

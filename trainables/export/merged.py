@@ -6,8 +6,8 @@ import torch
 from safetensors.torch import save_file
 
 from trainables.base import Base
-from trainables.export.files import CONTROLNET, WEIGHTS, read_made_from, read_weights
-from trainables.export.parts import TEXT_MODEL
+from trainables.export.files import CONTROLNET, WEIGHTS, read_made_from, read_weights, refuse_schedule
+from trainables.export.lora import TEXT_MODEL
 from trainables.export.saved import load_adapter
 from trainables.generate import lora_scaled
 
@@ -18,7 +18,9 @@ def write_merged(base: Base, adapter: Path, out: Path, half: bool = False, lora_
     Into a base that nothing else uses: it is changed for good. Merged in the base's precision, fp32 at best, and only
     then halved.
     """
-    files = read_made_from(adapter).files
+    made_from = read_made_from(adapter)
+    refuse_schedule(made_from, "a merged model")
+    files = made_from.files
     pipeline, _ = load_adapter(base, adapter)
     if WEIGHTS in files:
         with lora_scaled(base.unet, lora_scale), lora_scaled(base.text_encoder, lora_scale):

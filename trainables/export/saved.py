@@ -7,12 +7,15 @@ from pathlib import Path
 from diffusers import StableDiffusionControlNetPipeline
 from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError
+from safetensors.torch import save_file
 
-from spaces import InputError, Recipe
+from spaces import InputError
 from trainables.base import Base, without_progress_bars
 from trainables.export.files import CONFIG, CONTROLNET, TOKEN, WEIGHTS, MadeFrom, read_made_from
-from trainables.export.parts import plain_lora, write_loras
+from trainables.export.lora import plain_lora, write_loras
+from trainables.export.timestep_rank import fall_with_noise
 from trainables.finetune import FineTune
+from trainables.token import Token
 
 
 def save_adapter(tune: FineTune, folder: str | Path) -> None:
@@ -23,13 +26,18 @@ def save_adapter(tune: FineTune, folder: str | Path) -> None:
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    loras = {part: plain_lora(adapter) for part, adapter in tune.adapters.items()}
-    files = []
+    loras = {name: plain_lora(part) for name, part in tune.parts.items() if not isinstance(part, Token)}
+    files, spoken = [], tune.subject.token
     for name, parts in ((WEIGHTS, ("unet", "text_encoder")), (CONTROLNET, ("controlnet",))):
         chosen = {part: loras[part] for part in parts if part in loras}
         if chosen:
             write_loras(folder / name, chosen)
             files.append(name)
+    token = tune.parts.get("token")
+    if isinstance(token, Token):
+        spoken = _free_word(tune.base, tune.subject.token)
+        save_file({spoken: token.vectors.detach().cpu().contiguous()}, folder / TOKEN)
+        files.append(TOKEN)
     made_from = MadeFrom(
         recipe=tune.recipe,
         steps=tune.steps,
@@ -39,17 +47,18 @@ def save_adapter(tune: FineTune, folder: str | Path) -> None:
         base=tune.base.source,
         base_fingerprint=tune.base.fingerprint,
         files=tuple(files),
+        spoken=spoken,
     )
     made_from.write(folder / CONFIG)
 
 
 def load_adapter(
     to: Base | StableDiffusionControlNetPipeline, folder: str | Path
-) -> tuple[StableDiffusionControlNetPipeline, Recipe]:
-    """Puts a saved adapter on a pipeline, or on a base's own modules; the pipeline that draws with it, and its recipe.
+) -> tuple[StableDiffusionControlNetPipeline, MadeFrom]:
+    """Puts a saved adapter on a pipeline, or on a base's own modules; the pipeline that draws with it.
 
-    By diffusers' own loaders, whose `unload_...` take it off again. InputError when the folder holds no adapter for
-    this base.
+    By diffusers' own loaders, whose `unload_...` take it off again. Prompts name the subject as `MadeFrom.prompt`
+    writes them. InputError when the folder holds no adapter for this base.
     """
     folder = Path(folder)
     made_from = read_made_from(folder)
@@ -65,7 +74,15 @@ def load_adapter(
             pipeline.controlnet.load_lora_adapter(
                 folder, weight_name=CONTROLNET, prefix="controlnet", use_safetensors=True
             )
-    return pipeline, made_from.recipe
+    for part, least in made_from.schedules.items():
+        fall_with_noise(getattr(pipeline, part), least, pipeline.scheduler.config.num_train_timesteps)
+    return pipeline, made_from
+
+
+def _free_word(base: Base, token: str) -> str:
+    """What the token can be called where it is added to the tokenizer: a row's own name cannot be added again."""
+    word = token.lower()  # as CLIP's tokenizer reads all text
+    return f"<{word}>" if word in base.tokenizer.get_vocab() else word
 
 
 @contextmanager

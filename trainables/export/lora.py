@@ -14,10 +14,12 @@ from torch import Tensor
 
 from trainables.adapters import Adapter
 from trainables.export.files import METADATA, read_weights
+from trainables.full import FullWeights
 
 TEXT_MODEL = "text_model."
 """Prefix of the text encoder's layers before transformers flattened CLIPTextModel: every loader knows the names
 with it."""
+_DORA = "lora_magnitude_vector"
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,19 +53,34 @@ class Lora:
         return Lora(self.config | changed, self.weights)
 
 
-def plain_lora(adapter: Adapter) -> Lora:
-    """A module's adapter as a LoRA that adds the same to it."""
-    weights = {name: parameter.detach().cpu().contiguous() for name, parameter in adapter.parameters.items()}
-    return Lora(_for_drawing(adapter.config), weights)
+def plain_lora(part: Adapter | FullWeights) -> Lora:
+    """What a part trained as a LoRA that adds the same to the base's own weights.
+
+    First values that changed these weights (PiSSA's) are subtracted by as many components again; full weights become
+    a LoRA of full rank.
+    """
+    if isinstance(part, FullWeights):
+        return full_rank({name: delta.cpu() for name, delta in part.deltas.items()})
+    lora = Lora(_for_drawing(part.config), {name: p.detach().cpu().contiguous() for name, p in part.parameters.items()})
+    return _less_first_values(lora, part.first) if part.first else lora
+
+
+def _less_first_values(lora: Lora, first: Mapping[str, Tensor]) -> Lora:
+    """B A - first B first A, by twice the rank and the same scale."""
+    rank, scale, weights = lora.config["r"], lora.scale(lora.layers[0]), dict(lora.weights)
+    for layer in lora.layers:
+        down, up = f"{layer}.lora_A.weight", f"{layer}.lora_B.weight"
+        weights[down] = torch.cat([lora.weights[down], first[down].cpu()])
+        weights[up] = torch.cat([lora.weights[up], -first[up].cpu()], dim=1)
+    return Lora(lora.config | {"r": 2 * rank, "lora_alpha": 2 * rank * scale, "use_rslora": False}, weights)
 
 
 def write_loras(path: Path, loras: Mapping[str, Lora]) -> None:
     """One safetensors file of the LoRA of several modules, with PEFT's configurations as diffusers keeps them."""
     weights, metadata = {}, {}
     for part, lora in loras.items():
-        prefix = TEXT_MODEL if part == "text_encoder" else ""
         for name, value in lora.weights.items():
-            weights[f"{part}.{prefix}{name.removeprefix(prefix)}"] = value
+            weights[f"{part}.{_of_text_encoder(name) if part == 'text_encoder' else name}"] = value
         metadata |= {f"{part}.{name}": sorted(v) if isinstance(v, set) else v for name, v in lora.config.items()}
     save_file(weights, path, {"format": "pt", METADATA: json.dumps(metadata, sort_keys=True)})
 
@@ -78,9 +95,14 @@ def read_loras(path: Path) -> dict[str, Lora]:
         config = {name.removeprefix(prefix): v for name, v in settings.items() if name.startswith(prefix)}
         mine = {name.removeprefix(prefix): v for name, v in weights.items() if name.startswith(prefix)}
         if part == "text_encoder":
-            mine = {name.removeprefix(TEXT_MODEL): v for name, v in mine.items()}
+            mine = {name.removeprefix(TEXT_MODEL).replace(f"{_DORA}.weight", _DORA): v for name, v in mine.items()}
         loras[part] = Lora(config, mine)
     return loras
+
+
+def _of_text_encoder(name: str) -> str:
+    """As transformers reads it, who finds DoRA's magnitude by another name than PEFT saves it under."""
+    return TEXT_MODEL + name.removeprefix(TEXT_MODEL).replace(_DORA, f"{_DORA}.weight")
 
 
 def full_rank(deltas: Mapping[str, Tensor]) -> Lora:

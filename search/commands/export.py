@@ -1,0 +1,38 @@
+"""`posefront export`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from search.options import Home, Name
+
+
+def export(
+    name: Name,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")],
+    pick: Annotated[
+        str, typer.Option(help="knee, front for all of it, or TRIAL@STEPS[:LABEL] as `show` names them.")
+    ] = "knee",
+    form: Annotated[
+        Literal["diffusers", "kohya", "merged"],
+        typer.Option(
+            "--format", help="For diffusers' loaders; for ComfyUI and A1111; or a whole model with it merged in."
+        ),
+    ] = "diffusers",
+    half: Annotated[bool, typer.Option("--half", help="fp16 files (kohya and merged).")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False,
+    home: Home = Path("runs"),
+) -> None:
+    """Writes a fine-tune as files that other programs load, with a page that says how."""
+    from search import export as exporting
+    from search.show import find
+    from spaces import InputError
+
+    if half and form == "diffusers":
+        raise InputError("--half", "is for kohya and merged: diffusers' loaders cast to the pipeline's precision")
+    found = find(home.absolute(), name)
+    observations = exporting.picks(found, pick)
+    for observation, folder in zip(observations, exporting.folders(out, observations, force), strict=True):
+        exporting.export(found, observation, folder, form, half)
+        print(f"{folder}: {observation.name}, {form}; {folder / 'README.md'} says how to load it")

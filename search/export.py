@@ -1,0 +1,97 @@
+"""Takes a sweep's fine-tunes out of it, in a form that other programs load."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search.generate import adapter_of, load_base, pick
+from search.show import Found
+from spaces import InputError, Observation
+
+if TYPE_CHECKING:
+    from trainables.export import Form
+
+
+def picks(found: Found, wanted: str) -> list[Observation]:
+    """All of the front for `front`, else the one that is picked. InputError where an adapter is not kept."""
+    if wanted == "front" and found.front:
+        return found.front
+    return [pick(found, wanted)]
+
+
+def folders(out: Path, observations: list[Observation], force: bool) -> list[Path]:
+    """Where each is to go: `out` itself, or for several a folder each in it, by trial and steps.
+
+    InputError when there is something already, unless it may be overwritten, or nothing can be written.
+    """
+    single = len(observations) == 1
+    chosen = [out if single else out / o.name.replace(":", "-") for o in observations]
+    for folder in chosen:
+        if folder.exists() and not folder.is_dir():
+            raise InputError("--out", f"{folder} is a file; give a folder")
+        if folder.is_dir() and any(folder.iterdir()) and not force:
+            raise InputError("--out", f"{folder} is not empty; give another folder, or --force to write into it")
+    return chosen
+
+
+def export(found: Found, observation: Observation, out: Path, form: "Form", half: bool) -> None:
+    """Writes the adapter, its page, its samples and a pose to try; all of it or nothing.
+
+    What is there by the same names is overwritten. InputError when the adapter is gone or is of another base.
+    """
+    from trainables.export import (
+        POSE,
+        SAMPLES,
+        Drawing,
+        Exported,
+        read_made_from,
+        write_card,
+        write_diffusers,
+        write_kohya,
+        write_merged,
+    )  # fmt: skip
+    from trainables.skeleton import PUPPET_13, render, skeleton_named
+    from trainables.subject import Subject
+
+    job, scale = found.config.job, observation.inference.lora_scale
+    adapter, subject = adapter_of(found, observation), Subject.load(job.subject)
+    base = load_base(found, adapter, device="cpu", precision="fp32")
+    with whole(out) as folder:
+        if form == "diffusers":
+            parts = write_diffusers(adapter, folder, scale)
+        elif form == "kohya":
+            name = f"{found.config.name}-{observation.trial}-{observation.steps}"
+            parts = write_kohya(base, adapter, folder, name, half, scale)
+        else:
+            parts = Exported()
+            write_merged(base, adapter, folder, half, scale)
+        samples = adapter.parent / f"grid{observation.label and '-'}{observation.label}.png"
+        if samples.is_file():
+            shutil.copyfile(samples, folder / SAMPLES)
+        pose, skeleton = subject.poses[0], skeleton_named(subject.skeleton or PUPPET_13.name, job.subject)
+        render(pose.keypoints, base.size, skeleton, source_size=pose.size).save(folder / POSE)
+        prompt = subject.named(subject.prompts[0], token=True)
+        drawing = Drawing(job.base, job.controlnet, job.panel.steps, observation.inference, prompt)
+        write_card(folder, form, read_made_from(adapter), parts, drawing, found.config.name, observation)
+
+
+@contextmanager
+def whole(out: Path) -> Iterator[Path]:
+    """A folder to write to, which becomes `out`, or a part of what is there, once all is written."""
+    staging = out.parent / f".{out.name}.partial"
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir()
+    except OSError as error:
+        raise InputError("--out", f"{out} cannot be written ({error.strerror})") from None
+    try:
+        yield staging
+        if out.exists():
+            shutil.copytree(staging, out, dirs_exist_ok=True)
+        else:
+            staging.rename(out)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
