@@ -37,9 +37,13 @@ class Space:
     """How every checkpoint is drawn and scored, the main way first."""
 
     def active(self, parameter: Parameter, values: Mapping[str, Any]) -> bool:
-        """Whether the parameter's conditions hold among the values chosen so far."""
+        """Whether the parameter's conditions hold among the values chosen so far.
+
+        A field that has no value has the recipe's default.
+        """
         known = {**dict(self.fixed), **values}
-        return all(field in known and known[field] in allowed for field, allowed in parameter.when)
+        has = lambda field: known.get(field, Recipe.model_fields[field].default)  # noqa: E731
+        return all(has(field) in allowed for field, allowed in parameter.when)
 
     def recipe(self, values: Mapping[str, Any]) -> Recipe:
         """The recipe of one point of the space (inactive parameters left out)."""

@@ -9,6 +9,9 @@ from rich.text import Text
 
 from spaces import Inference, Parameter, Range, Recipe, Space, load_space, shipped_spaces
 
+WIDE = 110
+"""Columns of a terminal from which on a field's meaning has a column of its own."""
+
 
 def spaces(
     name: Annotated[str | None, typer.Argument(help="A shipped space, or a YAML file; default: a list.")] = None,
@@ -17,17 +20,16 @@ def spaces(
     console = Console()
     if name is None:
         console.print(_list([load_space(shipped) for shipped in shipped_spaces()]))
-        console.print("`posefront spaces NAME` explains one, `posefront sweep NAME` runs it.", highlight=False)
+        console.print("\n`posefront spaces NAME` explains one, `posefront sweep NAME` runs it.", highlight=False)
     else:
         _explain(load_space(name), console)
 
 
 def _list(spaces: list[Space]) -> Table:
-    table = Table("space", "searches", box=None, padding=(0, 2, 1, 0))
+    table = Table("space", "fields", "scored at steps", "what it searches", box=None, padding=(0, 2, 0, 0))
     for space in spaces:
-        rungs = ", ".join(map(str, space.rungs))
-        facts = f"{len(space.parameters)} fields, scored at {rungs} steps, on {space.base}"
-        table.add_row(Text(space.name, "bold"), Text.assemble(f"{space.about}\n", (facts, "dim")))
+        rungs, about = ", ".join(map(str, space.rungs)), space.about.partition(". ")[0]
+        table.add_row(Text(space.name, "bold"), str(len(space.parameters)), rungs, Text(about))
     return table
 
 
@@ -37,8 +39,8 @@ def _explain(space: Space, console: Console) -> None:
         "scored at": f"{rungs} steps, by {objectives}; one in {space.eta:g} goes on",
         "base": space.base + (f" with {space.controlnet}" if space.controlnet else ""),
         "subject": space.subject or "give one with --subject",
-        "fixed": ", ".join(f"{name} {_value(value)}" for name, value in space.fixed),
         "drawn": _drawn(space.inferences),
+        "fixed": ", ".join(f"{name} {_value(value)}" for name, value in space.fixed),
     }
     head = Table.grid(padding=(0, 2))
     head.add_column(style="dim")
@@ -47,49 +49,45 @@ def _explain(space: Space, console: Console) -> None:
         if text:
             head.add_row(fact, Text(text))
     console.print(Text.assemble((space.name, "bold"), f"\n{space.about}\n"), head, "", highlight=False)
-    console.print(_fields(space.parameters, wide=console.width >= 120))
+    console.print(_fields(space, console.width >= WIDE))
+    if any(_guess(parameter) for parameter in space.parameters):
+        console.print("\nPercentages, and what a range lies around, are an expert's guess: where a sweep begins.")
 
 
-def _fields(parameters: tuple[Parameter, ...], wide: bool) -> Table:
-    """What each field means has a column of its own where there is room, else a line."""
+def _fields(space: Space, wide: bool) -> Table:
+    """The fields in the recipe's order, those that depend on others with their conditions."""
     table = Table("field", "values", box=None, padding=(0, 2, 0 if wide else 1, 0))
     table.columns[0].no_wrap = True
-    expert = any(_expert(parameter) for parameter in parameters)
-    if expert:
-        table.add_column("an expert's guess")
     if wide:
-        table.add_column("what it is", style="dim")
-    for parameter in parameters:
+        table.add_column("what it is", style="dim", ratio=1)
+    order = list(Recipe.model_fields)
+    for parameter in sorted(space.parameters, key=lambda parameter: order.index(parameter.name)):
         about = Recipe.model_fields[parameter.name].description or ""
         when = " and ".join(f"{field} is {' or '.join(map(_value, values))}" for field, values in parameter.when)
-        values = Text(_values(parameter))
-        notes = [f"when {when}"] if when else []
-        if not wide:
-            notes.append(about)
-        for note in notes:
-            values.append(f"\n{note}", "dim")
-        guess = [_expert(parameter)] if expert else []
-        table.add_row(Text(parameter.name), values, *guess, *([about] if wide else []))
+        notes = [*([f"when {when}"] if when else []), *([] if wide else [about])]
+        values = Text.assemble(_values(parameter), *((f"\n{note}", "dim") for note in notes))
+        table.add_row(Text(parameter.name), values, *([Text(about)] if wide else []))
     return table
 
 
 def _values(parameter: Parameter) -> str:
+    guess = _guess(parameter)
     if isinstance(parameter, Range):
-        return f"{parameter.low:g} to {parameter.high:g}{', log' if parameter.log else ''}"
-    return ", ".join(map(_value, parameter.values))
+        return f"{parameter.low:g} to {parameter.high:g}{', log' if parameter.log else ''}{guess and ', '}{guess}"
+    return guess or ", ".join(map(_value, parameter.values))
 
 
-def _expert(parameter: Parameter) -> str:
-    """Where an expert would look, in short."""
+def _guess(parameter: Parameter) -> str:
+    """What an expert expects: the place in a range, or the weight of each choice."""
     if isinstance(parameter, Range):
         if parameter.prior is None:
             return ""
         spread = "" if parameter.spread is None else f" {'×÷' if parameter.log else '±'} {parameter.spread:g}"
-        return f"{parameter.prior:g}{spread}"
+        return f"around {parameter.prior:g}{spread}"
     if parameter.weights is None:
         return ""
-    weights = zip(parameter.values, parameter.weights, strict=True)
-    return ", ".join(f"{_value(value)} {weight / sum(parameter.weights):.0%}" for value, weight in weights if weight)
+    weights, total = zip(parameter.values, parameter.weights, strict=True), sum(parameter.weights)
+    return ", ".join(f"{_value(value)} {weight / total:.0%}" for value, weight in weights)
 
 
 def _drawn(inferences: tuple[Inference, ...]) -> str:
@@ -99,4 +97,6 @@ def _drawn(inferences: tuple[Inference, ...]) -> str:
 
 
 def _value(value: object) -> str:
-    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)

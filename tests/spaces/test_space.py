@@ -19,8 +19,8 @@ recipe:
 @pytest.mark.parametrize("name", shipped_spaces())
 def test_every_point_of_a_shipped_space_is_a_recipe_of_it(name):
     space, generator = load_space(name), np.random.default_rng(0)
-    for _ in range(100):
-        values = space.sample(generator)
+    for draw in [space.sample] * 300 + [space.sample_prior] * 300:
+        values = draw(generator)
         assert isinstance(space.recipe(values), Recipe)
         for parameter in space.parameters:
             assert (parameter.name in values) == space.active(parameter, values)
@@ -53,14 +53,21 @@ def test_a_condition_may_have_several_values():
     assert all((r.dropout > 0) == (r.targets != "cross-attention") for r in recipes)
 
 
-def test_a_condition_on_a_field_that_is_not_there_does_not_hold():
-    text = GOOD + "  text_encoder_until: {choice: [5, null], when: {text_encoder: lora}}\n"
-    text += "  caption_dropout: {low: 0.1, high: 0.2, when: {text_encoder_until: null}}\n"
-    space, generator = parse_space(text, "x"), np.random.default_rng(1)
+def test_a_field_that_is_not_drawn_has_its_default_for_the_conditions_of_others():
+    text = GOOD + "  unet: {choice: [lora, full-kv], when: {text_encoder: lora}}\n"
+    text += "  caption_dropout: {low: 0.1, high: 0.2, when: {unet: lora}}\n"
+    text += "  text_encoder_until: {choice: [5, 7], when: {text_encoder_rank: null}}\n"
+    with pytest.raises(InputError, match="text_encoder_rank is a range"):
+        parse_space(text, "x")
+    space, generator = (
+        parse_space(text.replace("text_encoder_rank: null", "unet: full-kv"), "x"),
+        np.random.default_rng(1),
+    )
     points = [space.sample(generator) for _ in range(60)]
     for point in points:
-        assert ("caption_dropout" in point) == ("text_encoder_until" in point and point["text_encoder_until"] is None)
-    assert {"text_encoder_until" in point for point in points} == {True, False}
+        assert ("caption_dropout" in point) == (point.get("unet", "lora") == "lora")
+        assert ("text_encoder_until" in point) == (point.get("unet") == "full-kv")
+    assert {point.get("unet") for point in points} == {None, "lora", "full-kv"}
 
 
 def test_a_prior_of_a_range_is_normal_in_its_own_scale():
@@ -176,5 +183,46 @@ def test_a_mistake_names_the_file_the_line_and_what_would_be_right(old, new, lin
 
 
 def test_an_unknown_space_lists_the_shipped_ones(tmp_path):
-    with pytest.raises(InputError, match="shipped are puppets"):
+    with pytest.raises(InputError, match="shipped are custom-diffusion, everything, puppets"):
         load_space(str(tmp_path / "nothing"))
+
+
+METHODS = {
+    "puppets": {},
+    "sd15-person": {"adapter": {"lora", "rslora", "dora"}, "prior": {"none", "images", "base"}},
+    "sd15-robot": {"rank_schedule": {"constant", "timestep"}, "pose_trains": {"unet", "both", None}},
+    "custom-diffusion": {"unet": {"full-kv"}, "token": {"trained"}, "size_augmentation": {True, False}},
+    "two-stage": {"pose_from": {None, 0, 200, 400}, "pose_trains": {None, "unet", "controlnet", "both"}},
+    "everything": {
+        "unet": {"lora", "full-kv", "frozen"}, "adapter": {"lora", "rslora", "dora", None},
+        "dropout_kind": {"input", "output", "rank", "module", None}, "token_until": {None, 100, 200},
+        "init": {"gaussian", "kaiming", "orthogonal", "pissa", None}, "prior": {"none", "images", "base"},
+        "pose_trains": {None, "unet", "controlnet", "both"}, "text_encoder_until": {None, 100, 200},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", shipped_spaces())
+def test_the_shipped_spaces_have_what_they_are_named_for(name):
+    space, generator = load_space(name), np.random.default_rng(0)
+    recipes = [space.recipe(space.sample(generator)) for _ in range(1000)]
+    assert {field: {getattr(r, field) for r in recipes} for field in METHODS[name]} == METHODS[name]
+
+
+def test_stable_diffusion_has_its_controlnet_and_its_guidance():
+    for name in ("sd15-person", "sd15-robot"):
+        space = load_space(name)
+        assert space.base == "stable-diffusion-v1-5/stable-diffusion-v1-5"
+        assert space.controlnet == "lllyasviel/control_v11p_sd15_openpose"
+        assert space.inferences == (Inference(guidance=7.5),)
+        assert space.rungs[0] >= 200 and space.rungs[-1] <= 600
+
+
+def test_everything_is_said_by_some_shipped_space():
+    known = {name for shipped in shipped_spaces() for name in known_fields(load_space(shipped))}
+    unsearched = {"alpha", "text_encoder_alpha", "controlnet_alpha", "token_init"}  # follow from the rest
+    assert known == set(Recipe.model_fields) - unsearched
+
+
+def known_fields(space) -> set[str]:
+    return {parameter.name for parameter in space.parameters} | {name for name, _ in space.fixed}
