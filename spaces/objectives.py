@@ -32,6 +32,8 @@ OBJECTIVES = {
         Objective("pose", "maximize", 0.0, 1.0, "PCK of the target pose's joints, plain and hard"),
         Objective("pose_plain", "maximize", 0.0, 1.0, "PCK on plain poses"),
         Objective("pose_hard", "maximize", 0.0, 1.0, "PCK on hard poses"),
+        Objective("prompt", "maximize", 0.0, 0.5, "CLIP-T: cosine of picture and prompt; needs a prompt judge"),
+        Objective("diversity", "maximize", 0.0, 1.0, "mean distance among the pictures of plain, and of hard poses"),
         Objective("drift", "minimize", 1.0, 0.0, "distance to the untuned base on prompts without the token"),
     )
 }

@@ -33,6 +33,16 @@ class PanelConfig(BaseModel):
         return {name: value for name, value in values.items() if name not in main} | {"inferences": (main,)}
 
 
+class JudgesConfig(BaseModel):
+    """Who scores the pictures: a judge's name, a folder or a hub id; empty is chosen by base and subject."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    identity: str | None = Field(None, description="dinov2, clip, siglip2, a folder or a hub id")
+    pose: str | None = Field(None, description="openpose, vitpose, correspondence, a folder or a hub id")
+    prompt: str | None = Field(None, description="clip, a folder or a hub id; empty: prompts are not judged")
+
+
 class Job(BaseModel):
     """One sweep's trials: which base and subject, scored where and how, and where they keep their files."""
 
@@ -47,5 +57,6 @@ class Job(BaseModel):
     subject: str = Field(description="subject folder")
     rungs: tuple[int, ...] = Field(description="step counts at which the trial is scored")
     panel: PanelConfig = PanelConfig()
+    judges: JudgesConfig = JudgesConfig()
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     device: str = Field("auto", description="`auto`, or what torch calls it, such as `cpu` or `cuda`")

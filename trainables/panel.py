@@ -14,12 +14,12 @@ from spaces import Inference, InputError
 from trainables.base import Base
 from trainables.generate import draw, start_noise
 from trainables.job import PanelConfig
-from trainables.judges import Judges, pck
-from trainables.skeleton import PUPPET_13, region, render, skeleton_named
+from trainables.judge_choice import skeleton_of
+from trainables.judges import Judges
+from trainables.judges.scoring import Scorer, Wanted
+from trainables.puppets.gallery import drawn_characters
+from trainables.skeleton import render
 from trainables.subject import Pose, Subject
-
-DETECTED = 0.3
-"""Confidence from which a joint counts as found; a joint that is not found is a miss."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Scored:
     """What a checkpoint reached on the panel."""
 
     scores: dict[str, float]
-    """identity, pose, pose_plain, pose_hard, detection_rate, drift: means over the cells that they apply to."""
+    """Means over the cells that they apply to: drift, and whatever `Scorer.cells` has."""
     cells: dict[str, list[float]]
     """Values by cell, in the panel's order; NaN where a score does not apply to a cell."""
     pictures: np.ndarray
@@ -53,13 +53,17 @@ class Panel:
         """`folder` keeps what the untuned base draws and scores, made once for all trials of a sweep."""
         self.base, self.judges, self.config, self.folder = base, judges, config, folder
         self.main = config.inferences[0]
-        self.skeleton = skeleton_named(subject.skeleton or PUPPET_13.name, subject.folder / "subject.yaml")
+        self.subject, self.skeleton = subject, skeleton_of(subject)
         self.cells = panel_cells(subject, config)
         self.skeletons = [self._condition(cell.pose) for cell in self.cells]
         self.noise = start_noise(base, [cell.seed for cell in self.cells])
-        self.targets = np.stack([_scaled(cell.pose, base.size) for cell in self.cells])
-        self.of_subject = self._embed_subject(subject)
         self.drift_cells = _spread(len(self.cells), config.drift)
+        wanted = Wanted(
+            np.stack([_scaled(cell.pose, base.size) for cell in self.cells]),
+            np.array([cell.pose.grade == "hard" for cell in self.cells]),
+            [cell.class_prompt for cell in self.cells],
+        )
+        self.scorer = Scorer(judges, subject, self.skeleton, wanted, base.size)
 
     def reference(self) -> Scored:
         """The untuned base's own scores (drift 0), from the folder if any trial was here before. Wear no adapters."""
@@ -80,7 +84,7 @@ class Panel:
         inference = inference or self.main
         before = _read_pictures(self.folder / self._class_file(inference))
         of_class = self._draw_class(inference)
-        return self._judge(self._draw_subject(inference), self._distance(before, of_class))
+        return self._judge(self._draw_subject(inference), self.scorer.distance(before, of_class, self.drift_cells))
 
     def _write_reference(self, path: Path) -> None:
         for inference in dict.fromkeys(inference.untuned for inference in self.config.inferences):
@@ -109,55 +113,20 @@ class Panel:
         return draw(self.base, prompts, skeletons, self.noise[cells], self.config.steps, inference)
 
     def _judge(self, pictures: np.ndarray, drift: np.ndarray) -> Scored:
-        found = self.judges.keypoints.detect(pictures)
-        detected = found[..., 2] >= DETECTED
-        placed = np.where(detected[..., None], found, math.inf)  # a joint that is not found is nowhere
-        pose = pck(placed[..., :2], self.targets, self.base.size)
-        identity = self._embed(pictures, self._regions(found, detected)) @ self.of_subject.T
-        hard = np.array([cell.pose.grade == "hard" for cell in self.cells])
+        if self.scorer.gallery is None:
+            self.scorer.hang(*self._others())
         drifted = np.full(len(self.cells), math.nan)
         drifted[self.drift_cells] = drift
-        cells = {
-            "identity": identity.mean(axis=1),
-            "pose": pose,
-            "pose_plain": np.where(hard, math.nan, pose),
-            "pose_hard": np.where(hard, pose, math.nan),
-            "detection_rate": detected.mean(axis=1),
-            "drift": drifted,
-        }
+        cells = self.scorer.cells(pictures) | {"drift": drifted}
         means = {name: float(np.nanmean(values)) for name, values in cells.items()}
         return Scored(means, {name: [float(v) for v in values] for name, values in cells.items()}, pictures)
 
-    def _regions(self, found: np.ndarray, detected: np.ndarray) -> np.ndarray:
-        """Where the figure is: around the joints that were found, around the target's where hardly any were."""
-        regions = []
-        for keypoints, seen, target in zip(found, detected, self.targets, strict=True):
-            own = np.column_stack([keypoints[:, :2], seen])
-            regions.append(region(own if seen.mean() >= 0.5 else target, self.base.size, self.skeleton))
-        return np.stack(regions)
-
-    def _distance(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-        """1 - cosine between what base and fine-tune draw from one class prompt, pose and noise; 0 is no drift."""
-        regions = np.stack([region(self.targets[i], self.base.size, self.skeleton) for i in self.drift_cells])
-        return 1 - (self._embed(before, regions) * self._embed(after, regions)).sum(axis=1)
-
-    def _embed(self, pictures: np.ndarray, regions: np.ndarray) -> np.ndarray:
-        return self.judges.identity.embed(pictures, regions).numpy()
-
-    def _embed_subject(self, subject: Subject) -> np.ndarray:
-        """m x d, one for each of the subject's pictures."""
-        fitted = [picture.fitted(self.base.size) for picture in subject.pictures]
-        regions = []
-        for picture in fitted:
-            if picture.keypoints is not None:
-                regions.append(region(picture.keypoints, self.base.size, self.skeleton))
-            elif picture.mask is not None:
-                regions.append(picture.mask)
-            else:
-                raise InputError(
-                    picture.path, "has neither keypoints nor a mask: identity is judged on the subject alone"
-                )
-        return self._embed(np.stack([p.pixels for p in fitted]), np.stack(regions))
+    def _others(self) -> tuple[np.ndarray, np.ndarray]:
+        """A gallery of others of the class: drawn ones on the puppets, else what the untuned base draws."""
+        if self.base.source == "puppets":
+            return drawn_characters(person=self.subject.class_noun == "person")
+        pictures = _read_pictures(self.folder / self._class_file(self.main))
+        return pictures, self.scorer.target_regions[self.drift_cells]
 
     def _condition(self, pose: Pose) -> Image.Image:
         return render(pose.keypoints, self.base.size, self.skeleton, source_size=pose.size)

@@ -14,7 +14,7 @@ from trainables.base import Base
 from trainables.export import save_adapter
 from trainables.finetune import FineTune
 from trainables.job import Job
-from trainables.judges import load_judges
+from trainables.judges import judges_for
 from trainables.panel import Panel, Scored, grid
 from trainables.prior import class_prior
 from trainables.subject import Subject
@@ -27,7 +27,7 @@ class Studio:
         self.job = job
         self.base = Base.load(job.base, job.controlnet, job.device, job.precision)
         self.subject = Subject.load(job.subject)
-        judges = load_judges(self.base.folder, str(self.base.device))
+        judges = judges_for(job.judges, self.base.folder, self.subject, self.base.size, str(self.base.device))
         self.panel = Panel(self.base, self.subject, judges, job.panel, Path(job.folder) / "panel")
         self.panel.reference()
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from search.options import SEARCH, TRIAL, WHERE, Home, Name
 from spaces import InputError, Space, load_space, space_file
-from trainables.job import Job, PanelConfig
+from trainables.job import Job, JudgesConfig, PanelConfig
 
 if TYPE_CHECKING:
     from search.config import SweepConfig
@@ -33,6 +33,22 @@ Precision = Annotated[
     Literal["fp32", "bf16", "fp16"], typer.Option(help="Of the frozen weights.", rich_help_panel=TRIAL)
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...", rich_help_panel=TRIAL)]
+IdentityJudge = Annotated[
+    str | None,
+    typer.Option(
+        help="dinov2, clip, siglip2, a folder or hub id; default: the base's, or dinov2.", rich_help_panel=TRIAL
+    ),
+]
+PoseJudge = Annotated[
+    str | None,
+    typer.Option(
+        help="openpose, vitpose, correspondence, a folder or hub id; default: as the subject needs.",
+        rich_help_panel=TRIAL,
+    ),
+]
+PromptJudge = Annotated[
+    str | None, typer.Option(help="clip, a folder or hub id; default: none.", rich_help_panel=TRIAL)
+]
 PanelSteps = Annotated[int, typer.Option(min=1, help="Sampler steps of a scored picture.", rich_help_panel=TRIAL)]
 
 Trials = Annotated[int, typer.Option(min=1, help="How many recipes are tried.", rich_help_panel=SEARCH)]
@@ -65,6 +81,9 @@ def sweep(
     controlnet: ControlNetSource = None,
     precision: Precision = "fp32",
     device: Device = "auto",
+    identity_judge: IdentityJudge = None,
+    pose_judge: PoseJudge = None,
+    prompt_judge: PromptJudge = None,
     panel_steps: PanelSteps = PANEL.steps,
     trials: Trials = 24,
     sampler: SamplerName = "tpe",
@@ -90,6 +109,7 @@ def sweep(
         subject=_subject(subject or chosen.subject, space),
         rungs=chosen.rungs,
         panel=PANEL.model_copy(update={"steps": panel_steps, "inferences": chosen.inferences}),
+        judges=judges(identity_judge, pose_judge, prompt_judge),
         precision=precision,
         device=device,
     )
@@ -128,6 +148,13 @@ def models(space: Space, base: str | None, controlnet: str | None) -> dict[str, 
     own = space.controlnet if base is None or base == space.base else None
     chosen = controlnet or own
     return {"base": _absolute(base or space.base), "controlnet": chosen and _absolute(chosen)}
+
+
+def judges(identity: str | None, pose: str | None, prompt: str | None) -> JudgesConfig:
+    """Folders as absolute paths."""
+    return JudgesConfig(
+        identity=identity and _absolute(identity), pose=pose and _absolute(pose), prompt=prompt and _absolute(prompt)
+    )
 
 
 def _drive(go: Callable[..., Any], config: "SweepConfig", home: Path) -> None:

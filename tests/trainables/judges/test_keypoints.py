@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainables.judges.identity import mask_out
-from trainables.judges.keypoints import decode, pck
+from trainables.judges.keypoints import coco_sigmas, decode, oks, pck
+from trainables.skeleton import OPENPOSE_18, PUPPET_13
 
 
 @given(x=st.floats(8, 55), y=st.floats(8, 55), sigma=st.floats(0.5, 1.0))
@@ -44,3 +45,21 @@ def test_what_is_outside_the_region_cannot_be_seen():
     other[regions] = one[regions]
     assert (mask_out(one, regions) == mask_out(other, regions)).all()
     assert (mask_out(one, regions)[regions] == one[regions]).all()
+
+
+def test_oks_is_what_a_hand_computes():
+    """Two joints in a box of 20 x 40: s^2 = 0.53 * 800 = 424. One is exact, one is 10 pixels off."""
+    target = np.array([[[10, 10, 1], [30, 50, 1], [99, 0, 0]]], dtype=float)
+    found = target[..., :2] + np.array([[[0, 0], [6, 8], [50, 50]]])
+    sigmas = np.array([0.079, 0.107, 0.026])
+    expected = (1 + np.exp(-100 / (2 * 424 * (2 * 0.107) ** 2))) / 2
+    assert oks(found, target, sigmas) == pytest.approx([expected])
+    assert oks(target, target, sigmas) == [1.0]
+    assert oks(np.full((1, 3, 2), np.inf), target, sigmas) == [0.0]
+    assert np.isnan(oks(found, target * (1, 1, 0), sigmas)).all()
+
+
+def test_every_joint_of_people_has_its_sigma_and_of_others_none():
+    sigmas = coco_sigmas(OPENPOSE_18.joints)
+    assert sigmas[OPENPOSE_18.joints.index("l_hip")] == 0.107 and len(sigmas) == 18
+    assert coco_sigmas(PUPPET_13.joints) is None
