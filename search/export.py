@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 def picks(found: Found, wanted: str) -> list[Observation]:
     """All of the front for `front`, else the one that is picked. InputError where an adapter is not kept."""
-    if wanted == "front" and found.front:
-        return found.front
-    return [pick(found, wanted)]
+    chosen = found.front if wanted == "front" and found.front else [pick(found, wanted)]
+    for observation in chosen:
+        adapter_of(found, observation)
+    return chosen
 
 
 def folders(out: Path, observations: list[Observation], force: bool) -> list[Path]:
