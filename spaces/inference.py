@@ -10,7 +10,7 @@ class Inference(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    lora_scale: float = Field(1.0, ge=0, le=4, description="factor on what training added; 0 is the untuned base")
+    lora_scale: float = Field(1.0, ge=0, le=4, description="factor on what training added to UNet and text encoder")
     controlnet_scale: float = Field(1.0, ge=0, le=4, description="strength of the pose conditioning")
     controlnet_start: float = Field(0.0, ge=0, le=1, description="share of the sampler's steps before the ControlNet")
     controlnet_end: float = Field(1.0, ge=0, le=1, description="share of the sampler's steps at which it goes")

@@ -147,6 +147,7 @@ def attach(
         before = initialise(layer, ADAPTER, init, generator)
         if before is not None:
             changed[name] = before
+            layer.whole = (before,)  # in a tuple, so that it is no parameter of the layer: what `lora_scaled` needs
             for side in "AB":
                 first[f"{name}.lora_{side}.weight"] = getattr(layer, f"lora_{side}")[ADAPTER].weight.detach().clone()
         if config.use_dora:  # PEFT's own magnitude is of the module's precision

@@ -36,16 +36,34 @@ def draw(
 
 @contextmanager
 def lora_scaled(module: nn.Module, scale: float) -> Iterator[None]:
-    """Inside, every LoRA in the module, and every weight that trained whole, adds `scale` times what it adds else."""
-    scalings = [layer.scaling for layer in module.modules() if isinstance(layer, (LoraLayer, FullLinear))]
-    before = [dict(scaling) for scaling in scalings]
-    for scaling in scalings:
-        scaling.update({name: scale * value for name, value in scaling.items()})
+    """Inside, `scale` times of what training added to the module's weights is there.
+
+    Of a DoRA only the direction is scaled, as PEFT does; its magnitude and a token's vectors stay as trained.
+    """
+    layers = [layer for layer in module.modules() if isinstance(layer, LoraLayer | FullLinear)]
+    before = [dict(layer.scaling) for layer in layers]
+    with ExitStack() as whole:
+        for layer in layers:
+            layer.scaling.update({name: scale * value for name, value in layer.scaling.items()})
+            if scale != 1 and hasattr(layer, "whole"):
+                whole.enter_context(_made_whole(layer, scale))
+        try:
+            yield
+        finally:
+            for layer, values in zip(layers, before, strict=True):
+                layer.scaling.update(values)
+
+
+@contextmanager
+def _made_whole(layer: LoraLayer, scale: float) -> Iterator[None]:
+    """A weight that gave its principal components to its LoRA gets back what the LoRA, at that scale, lacks of them."""
+    frozen, (whole,) = layer.get_base_layer(), layer.whole
+    residual = frozen.weight
+    frozen.weight = nn.Parameter(torch.lerp(residual, whole, 1 - scale), requires_grad=False)
     try:
         yield
     finally:
-        for scaling, values in zip(scalings, before, strict=True):
-            scaling.update(values)
+        frozen.weight = residual
 
 
 @torch.no_grad()
