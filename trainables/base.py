@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePath
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -16,33 +16,23 @@ from diffusers import (
     ControlNetModel,
     DDPMScheduler,
     DPMSolverMultistepScheduler,
+    ModelMixin,
     StableDiffusionControlNetPipeline,
     UNet2DConditionModel,
 )
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from torch import Tensor
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from spaces import InputError
+from trainables import hub
+from trainables.device import DTYPES, Precision, device_named, precision_of
 
-Precision = Literal["fp32", "bf16", "fp16"]
-DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 SHIPPED = {"puppets": Path(__file__).parent / "puppets" / "base"}
-_COMPONENTS = {
-    "unet": "config.json",
-    "vae": "config.json",
-    "text_encoder": "config.json",
-    "tokenizer": "tokenizer_config.json",
-    "scheduler": "scheduler_config.json",
-}
-"""What a base's folder must have, and the file that tells it is there."""
-_WEIGHTS = ("diffusion_pytorch_model", "model")
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_CHUNK = 8
-"""Pictures that go through the VAE at once."""
+_CHUNK = 2**20
+"""Pixels that go through the VAE at once: four pictures of 512 x 512."""
+Model = TypeVar("Model", bound=PreTrainedModel | ModelMixin)
 Loaded = TypeVar("Loaded")
 
 
@@ -71,42 +61,36 @@ class Base:
         source: str | Path,
         controlnet: str | Path | None = None,
         device: str = "cpu",
-        precision: Precision = "fp32",
+        precision: Precision | Literal["auto"] = "fp32",
     ) -> "Base":
         """The base in a folder or of a hub id, or `puppets`, the one that is shipped.
 
-        The ControlNet is the base's `controlnet/` unless another folder or hub id is named. `auto` is CUDA where there
-        is one, else the CPU. InputError when a folder, a component or its safetensors are missing or broken.
+        The ControlNet is the base's `controlnet/` unless another folder or hub id is named. A `device` of `auto` is
+        CUDA where there is one, else the CPU; a precision of `auto` is what the device is best at (`precision_of`).
+        Weights are safetensors, whole or in shards, of the plain name or, where there are no others, of the fp16
+        variant. InputError when a folder, a component or its safetensors are missing, broken or of another layout.
         """
-        folder = _resolve(source, tuple(_COMPONENTS) if controlnet else (*_COMPONENTS, "controlnet"))
-        control = _resolve(controlnet, ()) if controlnet else folder / "controlnet"
-        _check_complete(folder, control)
-        place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-        dtype = DTYPES[precision]
-
-        def model(kind: type[Loaded], path: Path) -> Loaded:
-            loaded = _load(path, lambda: kind.from_pretrained(path, use_safetensors=True, torch_dtype=dtype))
-            return loaded.to(place).eval().requires_grad_(False)
-
-        schedule = _load(
-            folder / "scheduler", lambda: DDPMScheduler.from_config(DDPMScheduler.load_config(folder / "scheduler"))
-        )
-        if schedule.config.prediction_type not in ("epsilon", "v_prediction"):
-            raise InputError(
-                folder / "scheduler" / "scheduler_config.json",
-                f"prediction_type: {schedule.config.prediction_type!r} should be epsilon or v_prediction",
-            )
-        return cls(
-            str(source), place, precision,
+        place = device_named(device)
+        settled = precision_of(precision, place)
+        parts = hub.BASE if controlnet else hub.WITH_CONTROLNET
+        folder = hub.find(SHIPPED.get(str(source), source), parts)
+        control = hub.find(controlnet, hub.CONTROLNET) if controlnet else folder / "controlnet"
+        model = partial(_model, place=place, dtype=DTYPES[settled])
+        base = cls(
+            str(source), place, settled,
             unet=model(UNet2DConditionModel, folder / "unet"),
             vae=model(AutoencoderKL, folder / "vae"),
             text_encoder=model(CLIPTextModel, folder / "text_encoder"),
             tokenizer=_load(folder / "tokenizer", lambda: CLIPTokenizer.from_pretrained(folder / "tokenizer")),
-            schedule=schedule,
+            schedule=_schedule(folder / "scheduler"),
             controlnet=model(ControlNetModel, control),
             fingerprint=_fingerprint(folder, control),
             folder=folder,
         )  # fmt: skip
+        _check_fit(base, folder, control)
+        longest = base.text_encoder.config.max_position_embeddings
+        base.tokenizer.model_max_length = min(base.tokenizer.model_max_length, longest)
+        return base
 
     @property
     def dtype(self) -> torch.dtype:
@@ -156,7 +140,7 @@ class Base:
         Both n x channels x height x width, fp32, on the CPU.
         """
         means, deviations = [], []
-        for chunk in torch.from_numpy(pixels).split(_CHUNK):
+        for chunk in torch.from_numpy(pixels).split(max(1, _CHUNK // (pixels.shape[1] * pixels.shape[2]))):
             pictures = (chunk.to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1).to(self.dtype)
             posterior = self.vae.encode(pictures).latent_dist
             means.append(posterior.mean.float().cpu())
@@ -165,28 +149,52 @@ class Base:
         return ((torch.cat(means) - shift) * scale).contiguous(), (torch.cat(deviations) * scale).contiguous()
 
 
-def _resolve(source: str | Path, components: Sequence[str]) -> Path:
-    """The folder of a shipped name, a folder or a hub id; what the hub holds is downloaded, by safetensors alone."""
-    folder = SHIPPED.get(str(source), Path(source))
-    if folder.is_dir():
-        return folder
-    if not _HUB_ID.fullmatch(str(source)):
-        raise InputError(source, "is neither a folder with a base in the diffusers layout nor a hub id nor `puppets`")
-    weights = [f"{name}{shard}" for name in _WEIGHTS for shard in (".safetensors", "-*-of-*.safetensors")]
-    wanted = [f"{part}/{file}" for part in components for file in ("*.json", "*.txt", *weights)]
-    try:
-        return Path(snapshot_download(str(source), allow_patterns=wanted or ["*.json", *weights]))
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise InputError(source, f"is not a folder, and the hub does not give it ({reason})") from None
+def _model(kind: type[Model], path: Path, place: torch.device, dtype: torch.dtype) -> Model:
+    """A network from config and safetensors, with every weight that the config asks for."""
+    variant = hub.weight_variant((file.name for file in path.iterdir()), path)
+
+    def read() -> tuple[Model, dict[str, Sequence[str]]]:
+        return kind.from_pretrained(
+            path, use_safetensors=True, torch_dtype=dtype, variant=variant, output_loading_info=True
+        )
+
+    model, report = _load(path, read)
+    lacking = sorted(report["missing_keys"])
+    if lacking:  # they would be random
+        raise InputError(path, f"cannot be loaded: its safetensors lack {len(lacking)} weights, such as {lacking[0]}")
+    return model.to(place).eval().requires_grad_(False)
 
 
-def _check_complete(folder: Path, control: Path) -> None:
-    for part, file in _COMPONENTS.items():
-        if not (folder / part / file).is_file():
-            raise InputError(folder, f"has no {part}/{file}; a base has {', '.join(_COMPONENTS)}")
-    if not (control / "config.json").is_file():
-        raise InputError(control, "has no ControlNet (config.json and safetensors); name one with --controlnet")
+def _schedule(path: Path) -> DDPMScheduler:
+    """The schedule that the model was trained with, whatever sampler the folder names."""
+    schedule = _load(path, lambda: DDPMScheduler.from_config(DDPMScheduler.load_config(path)))
+    predicts = schedule.config.prediction_type
+    if predicts not in ("epsilon", "v_prediction"):
+        where = path / "scheduler_config.json"
+        raise InputError(where, f"prediction_type: {predicts!r} should be epsilon or v_prediction")
+    return schedule
+
+
+def _check_fit(base: Base, folder: Path, control: Path) -> None:
+    """Parts that load one by one may not belong together: an inpainting or SDXL UNet, another model's ControlNet."""
+    unet, width = base.unet.config, base.text_encoder.config.hidden_size
+    if unet.in_channels != base.vae.config.latent_channels:
+        hint = "an inpainting model's?" if unet.in_channels == 9 else "it should be of the same model"
+        raise InputError(
+            folder / "unet",
+            f"takes {unet.in_channels} channels, the VAE gives {base.vae.config.latent_channels}; {hint}",
+        )
+    if unet.addition_embed_type is not None or unet.cross_attention_dim != width:
+        raise InputError(
+            folder / "unet",
+            f"takes text of width {unet.cross_attention_dim} ({unet.addition_embed_type or 'nothing'} beside), "
+            f"the text encoder gives {width}; it should be a Stable Diffusion 1 or 2",
+        )
+    pose = base.controlnet.config
+    for field in ("block_out_channels", "cross_attention_dim", "layers_per_block"):
+        if pose[field] != unet[field]:
+            hint = f"the UNet's is {unet[field]}; take a ControlNet for this base"
+            raise InputError(control / "config.json", f"{field}: {pose[field]} does not fit, {hint}")
 
 
 def _load(path: Path, read: Callable[[], Loaded]) -> Loaded:
@@ -213,14 +221,14 @@ def without_progress_bars() -> Iterator[None]:
 def _fingerprint(folder: Path, control: Path) -> str:
     """16 hex digits over the names and contents of all that was read; a hub snapshot stands for its contents."""
     digest = hashlib.blake2b(digest_size=8)
-    for part in (*(folder / name for name in _COMPONENTS), control):
+    for name, part in (*((name, folder / name) for name in hub.BASE), ("controlnet", control)):
         snapshot = next((parent.name for parent in part.parents if parent.parent.name == "snapshots"), None)
         if snapshot is not None:
             digest.update(f"{part.name} {snapshot}".encode())
             continue
-        for file in sorted(part.iterdir()):
-            if file.suffix in (".json", ".txt", ".safetensors"):
-                digest.update(f"{part.name if part != control else 'controlnet'}/{file.name}".encode())
-                with file.open("rb") as stream:
-                    digest.update(hashlib.file_digest(stream, "blake2b").digest())
+        names = [f"{name}/{path.name}" for path in part.iterdir() if path.is_file()]
+        for file in hub.read_files(names, {name: hub.WITH_CONTROLNET[name]}, part):
+            digest.update(file.encode())
+            with (part / PurePath(file).name).open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "blake2b").digest())
     return digest.hexdigest()

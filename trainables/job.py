@@ -58,5 +58,7 @@ class Job(BaseModel):
     rungs: tuple[int, ...] = Field(description="step counts at which the trial is scored")
     panel: PanelConfig = PanelConfig()
     judges: JudgesConfig = JudgesConfig()
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="of the frozen weights; auto is what the device is best at, fp32 on a CPU"
+    )
     device: str = Field("auto", description="`auto`, or what torch calls it, such as `cpu` or `cuda`")

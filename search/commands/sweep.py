@@ -30,7 +30,8 @@ ControlNetSource = Annotated[
     typer.Option(help="Folder or hub id; default: the space's, or in the base's folder.", rich_help_panel=TRIAL),
 ]
 Precision = Annotated[
-    Literal["fp32", "bf16", "fp16"], typer.Option(help="Of the frozen weights.", rich_help_panel=TRIAL)
+    Literal["auto", "fp32", "bf16", "fp16"],
+    typer.Option(help="Of the frozen weights; auto is bf16 on a GPU, fp32 elsewhere.", rich_help_panel=TRIAL),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...", rich_help_panel=TRIAL)]
 IdentityJudge = Annotated[
@@ -79,7 +80,7 @@ def sweep(
     subject: SubjectFolder = None,
     base: BaseSource = None,
     controlnet: ControlNetSource = None,
-    precision: Precision = "fp32",
+    precision: Precision = "auto",
     device: Device = "auto",
     identity_judge: IdentityJudge = None,
     pose_judge: PoseJudge = None,

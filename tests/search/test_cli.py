@@ -90,7 +90,7 @@ def test_pick(home):
     [
         (["sweep", "nowhere"], "nowhere: no such space"),
         (["sweep", "puppets", "--subject", "/no/such"], "/no/such: is no folder"),
-        (["sweep", "puppets", "--subject", "SUBJECT", "--base", "/no/such"], "--base: '/no/such' is not there"),
+        (["sweep", "puppets", "--subject", "SUBJECT", "--base", "/no/such"], "--base /no/such: is neither a folder"),
         (["sweep", "puppets", "--subject", "SUBJECT", "--base", "SUBJECT"], "has no unet/"),
         (["sweep", "puppets", "--subject", "SUBJECT", "--address", "somewhere"], "--address: 'somewhere' should be"),
         (["sweep", "puppets", "--name", "small"], "--name: 'small' exists"),
