@@ -14,7 +14,8 @@ from search.config import SweepConfig
 from search.front import front_of, hypervolume_of, knee_of
 from search.journal import Ledger
 from search.recorder import base_scores
-from spaces import Observation, Recipe, Space
+from search.words import in_words
+from spaces import Observation, Space
 
 SCORE_COLUMNS = {"identity": "identity", "pose": "pose", "pose_plain": "plain", "pose_hard": "hard", "drift": "drift"}
 """What the table calls them."""
@@ -116,23 +117,11 @@ def _front_table(found: Found) -> Table:
         values = [f"{o.scores[name]:.3f}" for name in scores]
         drawn = [o.label or "main"] if labelled else []
         style = "bold green" if found.knee == o else None
-        table.add_row(o.trial, str(o.steps), *values, *drawn, _in_words(o.recipe), style=style)
+        table.add_row(o.trial, str(o.steps), *values, *drawn, in_words(o.recipe), style=style)
     if found.base is not None:
         values = [f"{found.base[name]:.3f}" if name in found.base else "" for name in scores]
         table.add_row("base", "0", *values, *(["main"] if labelled else []), "untuned", style="dim")
     return table
-
-
-def _in_words(recipe: Recipe) -> str:
-    """The fields that matter most."""
-    text_encoder = f"rank {recipe.text_encoder_rank} at {recipe.text_encoder_learning_rate or 0:.1e}"
-    parts = [
-        f"{recipe.targets} rank {recipe.rank} at {recipe.learning_rate:.1e}",
-        f"text encoder {text_encoder}" if recipe.text_encoder == "lora" else "",
-        f"dropout {recipe.dropout:.2g}" if recipe.dropout else "",
-        f"prior {recipe.prior_weight:g}" if recipe.prior_weight else "",
-    ]
-    return ", ".join(part for part in parts if part)
 
 
 def _status(settings: SweepConfig, ledger: Ledger) -> str:

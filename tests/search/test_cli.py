@@ -148,7 +148,7 @@ def test_spaces_shows_conditions_priors_and_ways_to_draw(tmp_path, monkeypatch, 
     monkeypatch.setenv("COLUMNS", "140")
     assert call(monkeypatch, "spaces", path) == 0
     said = capsys.readouterr().out
-    for part in ("when text_encoder is lora", "frozen 25%, lora 75%", "around 8 ×÷ 2", "guidance 7.5", "cfg5-cn1-lora1"):
+    for part in ("when text_encoder is lora", "lora 75%", "around 8 ×÷ 2", "guidance 7.5", "cfg5-cn1-lora1"):
         assert part in said
 
 
