@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from search.commands.export import export
+from search.commands.judge import judge
 from search.commands.spaces import spaces
 from search.commands.sweep import resume, sweep
 from search.options import Home, Name
@@ -71,4 +72,5 @@ def generate(
 
 
 app.command("export")(export)
+app.command("judge")(judge)
 app.command("spaces")(spaces)

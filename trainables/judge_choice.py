@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from spaces import InputError
 from trainables.job import JudgesConfig
@@ -60,6 +61,17 @@ def folder_of(base: str) -> Path | None:
     """The folder of a job's base; None where it is on the hub, which has no judges beside it."""
     folder = _PUPPETS if base == "puppets" else Path(base)
     return folder if folder.is_dir() else None
+
+
+def picture_size(folder: Path | None) -> int:
+    """Side of the pictures that a base draws, in pixels; Stable Diffusion's 512 where the base is on the hub."""
+    if folder is None:
+        return 512
+    latents, blocks = (
+        _values(folder / part / "config.json")[field]
+        for part, field in (("unet", "sample_size"), ("vae", "block_out_channels"))
+    )
+    return int(latents * 2 ** (len(blocks) - 1))
 
 
 def skeleton_of(subject: Subject) -> Skeleton:
@@ -143,13 +155,19 @@ def _labels(folder: Path) -> int:
 
 
 def _label_names(folder: Path) -> list[str]:
-    path = folder / "config.json"
+    named = _values(folder / "config.json").get("id2label") or {}
+    return [str(named[key]) for key in sorted(named, key=int)]
+
+
+def _values(path: Path) -> dict[str, Any]:
+    """What a model's config says."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        named = values.get("id2label") or {}
-        return [str(named[key]) for key in sorted(named, key=int)]
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise InputError(path, f"should be a detector's config ({error})") from None
+    except (OSError, ValueError) as error:
+        raise InputError(path, f"cannot be read as a model's config ({error})") from None
+    if not isinstance(values, dict):
+        raise InputError(path, "should be a model's config, a JSON object")
+    return values
 
 
 def is_source(name: str) -> bool:
@@ -159,8 +177,7 @@ def is_source(name: str) -> bool:
 
 def model_type(folder: Path) -> str:
     """What kind of model a folder has, as its config.json says."""
-    path = folder / "config.json"
-    try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["model_type"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(path, f"should say the judge's model_type ({error})") from None
+    kind = _values(folder / "config.json").get("model_type")
+    if not isinstance(kind, str):
+        raise InputError(folder / "config.json", f"model_type: {kind!r} should name the kind of judge")
+    return kind
