@@ -1,0 +1,122 @@
+"""How a step is computed changes its time and memory, and not its result."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from spaces import Recipe
+from tests.trainables.test_methods import METHODS
+from trainables.base import Base
+from trainables.engine import DEFAULT, Engine
+from trainables.finetune import FineTune
+from trainables.prior import Prior, class_prior
+from trainables.subject import Subject
+
+EVERYTHING = METHODS["everything"] | {"rank": 4}
+IMAGES = {"rank": 4, "batch_size": 2, "prior": "images", "dropout": 0.3, "pose_from": 1, "text_encoder": "lora"}
+
+
+@pytest.fixture(scope="module")
+def base(tiny_base: Path) -> Base:
+    return Base.load(tiny_base)
+
+
+@pytest.fixture(scope="module")
+def subject(tiny_subject: Path) -> Subject:
+    return Subject.load(tiny_subject)
+
+
+@pytest.fixture(scope="module")
+def prior(base: Base, subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> Prior:
+    return class_prior(base, subject, 4, tmp_path_factory.mktemp("cache"))
+
+
+Make = Callable[..., FineTune]
+
+
+@pytest.fixture
+def tune(base: Base, subject: Subject, prior: Prior) -> Iterator[Make]:
+    """Makes fine-tunes by their recipes' fields; each is taken off before the next."""
+    made: list[FineTune] = []
+
+    def make(fields: dict[str, object], engine: Engine = DEFAULT) -> FineTune:
+        for before in made:
+            before.remove()
+        recipe = Recipe(**fields)
+        made.append(FineTune(base, subject, recipe, 1, prior if recipe.prior == "images" else None, engine))
+        return made[-1]
+
+    yield make
+    for before in made:
+        before.remove()
+
+
+def gradients(fine: FineTune, steps: int = 3) -> tuple[float, dict[str, Tensor]]:
+    """Loss and gradient of the batch after some steps, when no B is zero."""
+    fine.advance(steps)
+    fine._enter_stage()
+    loss = fine._accumulate(fine._feed.draw(fine._generator, fine._posed)).item()
+    return loss, {name: p.grad.clone() for name, p in fine.parameters.items() if p.grad is not None}
+
+
+def assert_close(found: tuple[float, dict[str, Tensor]], expected: tuple[float, dict[str, Tensor]]) -> None:
+    assert found[0] == pytest.approx(expected[0], rel=1e-5)
+    assert found[1].keys() == expected[1].keys() != set()
+    for name, gradient in expected[1].items():
+        torch.testing.assert_close(found[1][name], gradient, rtol=1e-3, atol=1e-5 * gradient.abs().max().item() + 1e-9)
+
+
+@pytest.mark.parametrize("fields", [EVERYTHING, IMAGES])
+@pytest.mark.parametrize("size", [1, 4])
+def test_micro_batches_have_the_gradient_of_the_whole(tune: Make, fields: dict[str, object], size: int) -> None:
+    whole = tune(fields)
+    whole.advance(2)
+    state = whole.state()
+    expected = gradients(whole, 0)
+    parts = tune(fields, engine=Engine(micro_batch=size))
+    parts.load(state)
+    assert_close(gradients(parts, 0), expected)
+
+
+def test_a_batch_that_does_not_fit_is_halved_until_it_does(tune: Make, base: Base) -> None:
+    whole = tune(EVERYTHING)
+    whole.advance(2)
+    state, calls = whole.state(), []
+    expected = gradients(whole, 0)
+    fine = tune(EVERYTHING)
+    fine.load(state)
+
+    def full(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        calls.append(len(args[0]))
+        if len(args[0]) > limit:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    handle = base.unet.register_forward_pre_hook(full)
+    try:
+        limit = 2
+        assert_close(gradients(fine, 0), expected)
+        assert fine._micro_batch == 2 and calls[0] == 3  # of 6 samples the 3 with the base's predictions as targets
+        calls.clear()
+        fine.advance(2)
+        assert max(calls) == 2  # it remembers
+        limit = 0
+        with pytest.raises(torch.OutOfMemoryError):
+            fine.advance(1)
+    finally:
+        handle.remove()
+
+
+@pytest.mark.parametrize("kind", ["input", "output", "rank", "module"])
+def test_gradient_checkpointing_changes_nothing(tune: Make, base: Base, kind: str) -> None:
+    """Also with dropout, whose masks are drawn again when activations are computed again."""
+    fields = {**EVERYTHING, "dropout_kind": kind}
+    expected = gradients(tune(fields))
+    fine = tune(fields, engine=Engine(gradient_checkpointing=True))
+    assert base.unet.is_gradient_checkpointing and base.controlnet.is_gradient_checkpointing
+    found = gradients(fine)
+    assert_close(found, expected)
+    fine.remove()
+    assert not base.unet.is_gradient_checkpointing and not base.controlnet.is_gradient_checkpointing
