@@ -19,6 +19,8 @@ from spaces import Observation, Space
 
 SCORE_COLUMNS = {"identity": "identity", "pose": "pose", "pose_plain": "plain", "pose_hard": "hard", "drift": "drift"}
 """What the table calls them."""
+WIDE = 110
+"""Columns of a terminal from which on a recipe has room beside its scores."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,10 @@ def to_console(found: Found, console: Console) -> None:
     if not found.front:
         console.print("No observation yet.")
     else:
-        console.print(_front_table(found))
+        wide = console.width >= WIDE
+        console.print(_front_table(found, wide))
+        if not wide:
+            console.print(_recipes(found))
     if found.knee is not None:
         console.print(
             f"\nRecommended (the front's knee): {found.knee.trial} at {found.knee.steps} steps"
@@ -103,24 +108,31 @@ def recipe_yaml(observation: Observation) -> str:
     return yaml.safe_dump(fields, sort_keys=False).rstrip()
 
 
-def _front_table(found: Found) -> Table:
+def _front_table(found: Found, wide: bool) -> Table:
+    """A row for each observation by the name that `--pick` takes; where there is room, with its recipe."""
     shown = dict.fromkeys([*(o.name for o in found.space.objectives), *SCORE_COLUMNS])
     scores = [name for name in shown if all(name in o.scores for o in found.front)]
-    table = Table("trial", title="The front")
-    for column in ("steps", *(SCORE_COLUMNS.get(name, name) for name in scores)):
-        table.add_column(column, justify="right", no_wrap=True)
-    labelled = any(o.label for o in found.front)
-    if labelled:
-        table.add_column("drawn")
-    table.add_column("recipe")
+    table = Table("checkpoint", title="The front", title_justify="left")
+    table.columns[0].no_wrap = True
+    for name in scores:
+        table.add_column(SCORE_COLUMNS.get(name, name), justify="right", no_wrap=True)
+    if wide:
+        table.add_column("recipe")
     for o in found.front:
         values = [f"{o.scores[name]:.3f}" for name in scores]
-        drawn = [o.label or "main"] if labelled else []
-        style = "bold green" if found.knee == o else None
-        table.add_row(o.trial, str(o.steps), *values, *drawn, in_words(o.recipe), style=style)
+        recipe = [in_words(o.recipe)] if wide else []
+        table.add_row(o.name, *values, *recipe, style="bold green" if found.knee == o else None)
     if found.base is not None:
         values = [f"{found.base[name]:.3f}" if name in found.base else "" for name in scores]
-        table.add_row("base", "0", *values, *(["main"] if labelled else []), "untuned", style="dim")
+        table.add_row("untuned base", *values, *([""] if wide else []), style="dim")
+    return table
+
+
+def _recipes(found: Found) -> Table:
+    """The recipes of the front's trials, each once."""
+    table = Table.grid(padding=(0, 2))
+    for trial, recipe in sorted({o.trial: o.recipe for o in found.front}.items()):
+        table.add_row(trial, in_words(recipe))
     return table
 
 
