@@ -123,7 +123,7 @@ def test_the_page_s_program_draws_the_picture(form, tuned, untuned, tiny_base, t
         return
     # PiSSA's frozen weights lack what its LoRA has at first, so half of the live LoRA is not half of what was trained
     scale = 1.0 if tune.recipe.init == "pissa" else 0.5
-    out, inference = tmp_path / "out", Inference(lora_scale=scale, guidance=4, controlnet_scale=0.5)
+    out, inference = tmp_path / "out", Inference(lora_scale=scale)
     files = write(form, tiny_base, adapter, out, lora_scale=scale)
     page = card(form, tiny_base, adapter, out, files, inference)
     Image.new("RGB", (SIZE, SIZE), "red").save(out / POSE)

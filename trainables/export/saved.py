@@ -8,6 +8,7 @@ from diffusers import StableDiffusionControlNetPipeline
 from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError
 from safetensors.torch import save_file
+from transformers.utils import logging as transformers_logging
 
 from spaces import InputError
 from trainables.base import Base, without_progress_bars
@@ -87,9 +88,11 @@ def _free_word(base: Base, token: str) -> str:
 
 @contextmanager
 def _loading(path: Path) -> Iterator[None]:
-    """A file that does not fit is the user's mistake; that it has no part for some module is none."""
-    level = diffusers_logging.get_verbosity()
-    diffusers_logging.set_verbosity_error()
+    """A file that does not fit is the user's mistake; that it has no part for some module is not worth a word."""
+    loggers = diffusers_logging, transformers_logging
+    levels = [logger.get_verbosity() for logger in loggers]
+    for logger in loggers:
+        logger.set_verbosity_error()
     try:
         with without_progress_bars():
             yield
@@ -97,4 +100,5 @@ def _loading(path: Path) -> Iterator[None]:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(path, f"does not load onto this base ({reason})") from None
     finally:
-        diffusers_logging.set_verbosity(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.set_verbosity(level)
