@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -226,3 +229,10 @@ def test_everything_is_said_by_some_shipped_space():
 
 def known_fields(space) -> set[str]:
     return {parameter.name for parameter in space.parameters} | {name for name, _ in space.fixed}
+
+
+def test_the_readme_shows_a_space_that_is_right():
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL)
+    space = parse_space(text, "readme")
+    assert len(space.inferences) == 2 and len(space.parameters) == 4
