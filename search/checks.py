@@ -1,26 +1,34 @@
 """What is looked at before a sweep starts, so that a mistake is one line now and not a failed trial later."""
 
 import socket
-from collections.abc import Collection
 
-from spaces import InputError
+import numpy as np
+
+from spaces import InputError, Space
 from trainables import hub
 from trainables.job import Job
 from trainables.judge_choice import choose, folder_of
+from trainables.needs import check_needs
 from trainables.subject import Subject
 
 SHIPPED_BASES = ("puppets",)
+POINTS = 128
+"""So many of a space's recipes are asked what they need of the subject."""
 
 
-def check_job(job: Job, objectives: Collection[str] = ()) -> None:
-    """The subject is read in full; of the models only that they are there, and that the judges suit the subject."""
+def check_job(job: Job, space: Space) -> None:
+    """The subject is read in full, and has what the space's recipes train with; of the models only that they are
+    there, and that the judges suit the subject."""
     subject = Subject.load(job.subject)
+    generator = np.random.default_rng(0)
+    for _ in range(POINTS):
+        check_needs(subject, space.recipe(space.sample(generator)))
     if job.base not in SHIPPED_BASES:
         hub.check(job.base, hub.BASE if job.controlnet else hub.WITH_CONTROLNET, "--base")
     if job.controlnet is not None:
         hub.check(job.controlnet, hub.CONTROLNET, "--controlnet")
     judges = choose(job.judges, folder_of(job.base), subject)
-    if "prompt" in objectives and judges.prompt is None:
+    if "prompt" in [objective.name for objective in space.objectives] and judges.prompt is None:
         raise InputError("--prompt-judge", "prompt is an objective, and no judge of prompts was named, such as clip")
 
 

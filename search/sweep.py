@@ -78,7 +78,7 @@ def _check(config: SweepConfig, trainable: type | None) -> None:
     if config.address is not None:
         check_address(config.address)
     if trainable is None:  # another one has its own idea of subject and base
-        check_job(config.job, [o.name for o in config.space.objectives])
+        check_job(config.job, config.space)
 
 
 def _drive(

@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spaces import InputError, Recipe
+from spaces import Recipe
 from trainables.augment import WORDS, resize_randomly
 from trainables.base import Base
 from trainables.captions import Captions, without_token
+from trainables.needs import check_needs
 from trainables.prior import Prior
 from trainables.skeleton import PUPPET_13, region, render, skeleton_named
 from trainables.subject import Picture, Subject
@@ -75,7 +76,7 @@ class Feed:
         self.skeleton = skeleton_named(subject.skeleton or PUPPET_13.name, subject.folder / "subject.yaml")
         self.pictures = [picture.fitted(base.size) for picture in subject.pictures]
         self.masked = recipe.mask_weight < 1 or recipe.size_augmentation
-        self._check()
+        check_needs(subject, recipe)
         self._gather_latents()
         self._gather_captions()
         posed, masked = recipe.pose_from is not None, recipe.mask_weight < 1
@@ -135,22 +136,6 @@ class Feed:
         captions = self.table.rows(each.words + each.picture.caption for each in made)
         poses = torch.stack([self._pose(each.picture) for each in made]) if posed else None
         return mean, std, captions, poses, torch.stack([self._region(each.picture, each.valid) for each in made])
-
-    def _check(self) -> None:
-        """What the recipe needs of the pictures is there."""
-        for picture in self.subject.pictures:
-            if self.recipe.pose_from is not None and picture.keypoints is None:
-                raise InputError(
-                    picture.path,
-                    "has no keypoints, and pose_from: trains with the poses of the pictures; "
-                    f"give its line in metadata.jsonl keypoints of {self.skeleton.name}",
-                )
-            if self.recipe.mask_weight < 1 and picture.mask is None and picture.keypoints is None:
-                raise InputError(
-                    picture.path,
-                    "has neither mask nor keypoints, and mask_weight: weighs the background; "
-                    "give its line in metadata.jsonl one of them",
-                )
 
     def _gather_latents(self) -> None:
         """The posteriors of all pictures, once: a step draws from them anew instead of encoding again."""

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -111,6 +112,17 @@ def test_a_mistake_is_one_line_and_code_2(home, tiny_subject, monkeypatch, capsy
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and said in error
     assert sorted(path.name for path in home.iterdir()) == before
+
+
+def test_a_subject_without_what_the_space_trains_with_is_refused(home, tiny_subject, tmp_path, monkeypatch, capsys):
+    subject = tmp_path / "no-keypoints"
+    shutil.copytree(tiny_subject, subject)
+    lines = [json.loads(line) for line in (subject / "metadata.jsonl").read_text().splitlines()]
+    bare = [{key: value for key, value in line.items() if key != "keypoints"} for line in lines]
+    (subject / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in bare))
+    assert call(monkeypatch, "sweep", "two-stage", "--subject", subject, "--home", home) == 2
+    error = capsys.readouterr().err
+    assert "0.png: has no keypoints, and pose_from: trains with" in error and error.count("\n") == 1
 
 
 def test_a_space_file_names_its_line(tmp_path, monkeypatch, capsys):
