@@ -45,18 +45,20 @@ class CorrespondenceJudge:
     """
 
     def __init__(
-        self, encoder: IdentityJudge, pixels: np.ndarray, keypoints: np.ndarray, masks: np.ndarray, skeleton: Skeleton
-    ) -> None:
+        self, encoder: IdentityJudge, pixels: np.ndarray, keypoints: np.ndarray, masks: np.ndarray, skeleton: Skeleton,
+        depth: float = 0.75,
+    ) -> None:  # fmt: skip
         """References: pixels m x s x s x 3 uint8, keypoints m x J x 3 in pixels, masks m x s x s bool (the figure).
 
-        A joint may be out of sight (0) in some references; in one at least it must be seen.
+        A joint may be out of sight (0) in some references; in one at least it must be seen. Features are those at
+        `depth` of the encoder's layers.
         """
-        self.encoder, self.skeleton, self.size = encoder, skeleton, pixels.shape[1]
+        self.encoder, self.skeleton, self.size, self.depth = encoder, skeleton, pixels.shape[1], depth
         missing = [name for name, seen in zip(skeleton.joints, (keypoints[..., 2] > 0).any(axis=0), strict=True)
                    if not seen]  # fmt: skip
         if missing:
             raise InputError("pose judge", f"no reference picture shows {', '.join(missing)}")
-        features = encoder.dense(pixels)
+        features = encoder.dense(pixels, depth=depth)
         self.centre, self.whitener = _whitening(features.flatten(0, 2))
         self.cells = self._whitened(features)
         self.keypoints = keypoints
@@ -82,15 +84,15 @@ class CorrespondenceJudge:
 
     def detect(self, pixels: np.ndarray) -> np.ndarray:
         """n x J x 3: x and y in pixels, confidence in 0..1. pixels: n x s x s x 3 uint8."""
-        return self._found(self._whitened(self.encoder.dense(pixels)), pixels.shape[1])
+        return self._found(self._read(pixels), pixels.shape[1])
 
     def silhouettes(self, pixels: np.ndarray) -> np.ndarray:
         """n x s x s bool: where the features are nearer to the figure's than to its surroundings'."""
-        return self._outlined(self._whitened(self.encoder.dense(pixels)), pixels.shape[1])
+        return self._outlined(self._read(pixels), pixels.shape[1])
 
     def look(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """`detect` and `silhouettes` for one reading of the pictures."""
-        cells = self._whitened(self.encoder.dense(pixels))
+        cells = self._read(pixels)
         return self._found(cells, pixels.shape[1]), self._outlined(cells, pixels.shape[1])
 
     def _found(self, cells: Tensor, size: int) -> np.ndarray:
@@ -135,6 +137,10 @@ class CorrespondenceJudge:
     def _outlined(self, cells: Tensor, size: int) -> np.ndarray:
         margin = cells @ self.figure + self.offset
         return (interpolate(margin[:, None], size=(size, size), mode="bilinear")[:, 0] > 0).numpy()
+
+    def _read(self, pixels: np.ndarray) -> Tensor:
+        """n x g x g x d features of new pictures."""
+        return self._whitened(self.encoder.dense(pixels, depth=self.depth))
 
     def _whitened(self, features: Tensor) -> Tensor:
         return normalize((features - self.centre) @ self.whitener, dim=-1)
