@@ -134,3 +134,14 @@ def test_the_page_s_program_draws_the_picture(form, tuned, untuned, tiny_base, t
     assert np.abs(untuned - wanted).max() > 1e-3
     program_s = np.asarray(Image.open(out / OUT), dtype=int)
     assert program_s.shape == (SIZE, SIZE, 3) and program_s.std() > 1
+
+
+@pytest.mark.parametrize("tuned", ["pivotal"], indirect=True)
+@pytest.mark.parametrize("form", ["kohya", "merged"])
+def test_the_page_s_program_takes_files_of_half_precision(form, tuned, tiny_base, tmp_path, monkeypatch) -> None:
+    tune, adapter = tuned
+    out = tmp_path / "out"
+    page = card(form, tiny_base, adapter, out, write(form, tiny_base, adapter, out, half=True), Inference())
+    Image.new("RGB", (SIZE, SIZE), "red").save(out / POSE)
+    drawn = draw(run(page, out, monkeypatch)["pipe"])
+    assert 0 < np.abs(drawn - draw(tune.base.pipeline())).max() <= 2e-2

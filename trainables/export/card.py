@@ -26,9 +26,9 @@ training steps.
 
 ## Scores
 
-On the sweep's panel of prompts, target poses and noise, drawn with {sampler} sampler steps, guidance {i.guidance:g},
-ControlNet scale {i.controlnet_scale:g} from {i.controlnet_start:g} to {i.controlnet_end:g} of the steps, and LoRA scale
-{i.lora_scale:g}, which is made part of the files.
+On the sweep's panel of prompts, target poses and noise: {sampler} sampler steps, guidance {i.guidance:g},
+ControlNet scale {i.controlnet_scale:g} from {i.controlnet_start:g} to {i.controlnet_end:g} of the steps, LoRA scale
+{i.lora_scale:g} (made part of the files).
 
 | score | value |
 | --- | --- |

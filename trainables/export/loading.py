@@ -11,6 +11,8 @@ from trainables.export.files import Exported, MadeFrom
 Form = Literal["diffusers", "kohya", "merged"]
 POSE, OUT = "pose.png", "out.png"
 """What the program reads and writes."""
+_TO = ".to(torch.float32)"
+"""The precision is said, since transformers takes that of the files, and diffusers fp32 whatever they are."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def _loading(form: Form, made_from: MadeFrom, files: Exported, drawing: Drawing)
     """Imports, and the lines that make `pipe`."""
     imports = ["import torch", "from diffusers import StableDiffusionControlNetPipeline", "from PIL import Image"]
     if form == "merged":
-        return imports, ['pipe = StableDiffusionControlNetPipeline.from_pretrained(".")']
+        return imports, [f'pipe = StableDiffusionControlNetPipeline.from_pretrained("."){_TO}']
     imports[1] = "from diffusers import ControlNetModel, DPMSolverMultistepScheduler, StableDiffusionControlNetPipeline"
     base = f'"{drawing.base}"'
     if drawing.base in SHIPPED:
@@ -83,7 +85,7 @@ def _loading(form: Form, made_from: MadeFrom, files: Exported, drawing: Drawing)
     controlnet = f'"{drawing.controlnet}"' if drawing.controlnet else f'{base}, subfolder="controlnet"'
     lines = [
         f"controlnet = ControlNetModel.from_pretrained({controlnet})",
-        f"pipe = StableDiffusionControlNetPipeline.from_pretrained({base}, controlnet=controlnet)",
+        f"pipe = StableDiffusionControlNetPipeline.from_pretrained({base}, controlnet=controlnet){_TO}",
         'sampler = {"algorithm_type": "dpmsolver++"}',
         "pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config, **sampler)",
     ]
