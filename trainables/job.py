@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from spaces import Inference
+from trainables.engine import Engine
 
 
 class PanelConfig(BaseModel):
@@ -62,3 +63,12 @@ class Job(BaseModel):
         "auto", description="of the frozen weights; auto is what the device is best at, fp32 on a CPU"
     )
     device: str = Field("auto", description="`auto`, or what torch calls it, such as `cpu` or `cuda`")
+    micro_batch: int | None = Field(None, ge=1, description="samples at once; halved where memory runs out")
+    gradient_checkpointing: bool = Field(False, description="compute activations again: less memory, more time")
+    compile: bool = Field(False, description="compile UNet and ControlNet: slow to start, then faster on a GPU")
+    tf32: bool = Field(False, description="fp32 products of 10 bits on GPUs that have them: faster, less exact")
+
+    @property
+    def engine(self) -> Engine:
+        """How a step is computed."""
+        return Engine(self.micro_batch, self.gradient_checkpointing, self.compile)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from ray.tune import Trainable
 
 from spaces import Cost, Observation, Recipe, labels
@@ -25,6 +26,7 @@ class Studio:
 
     def __init__(self, job: Job) -> None:
         self.job = job
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = job.tf32
         self.base = Base.load(job.base, job.controlnet, job.device, job.precision)
         self.subject = Subject.load(job.subject)
         judges = judges_for(job.judges, self.base.folder, self.subject, self.base.size, str(self.base.device))
@@ -103,6 +105,7 @@ class Trial(Trainable):
             folder.mkdir(parents=True, exist_ok=True)
             save_adapter(finetune, folder / "adapter")
             finetune.save_state(folder / "state.safetensors")
+        diagnosed = {"validation_loss": finetune.validation_loss()}
         trained = time.perf_counter()
         observations = []
         for inference, label in zip(panel.config.inferences, labels(panel.config.inferences), strict=True):
@@ -112,9 +115,8 @@ class Trial(Trainable):
             grid(scored.pictures, panel.skeletons).save(folder / f"grid{label and '-'}{label}.png")
             first = Cost() if observations else Cost(train=trained - loaded, load=loaded - started)
             cost = replace(first, score=time.perf_counter() - began)
-            o = Observation(
-                self._name, self._recipe, self._seed, steps, scored.scores, scored.cells, cost, inference, label
-            )
+            scores = scored.scores | diagnosed
+            o = Observation(self._name, self._recipe, self._seed, steps, scores, scored.cells, cost, inference, label)
             observations.append(o)
         write_observations(folder, observations)
         for older in self._states():
@@ -131,7 +133,7 @@ class Trial(Trainable):
             prior = None
             if recipe.prior_images:
                 prior = class_prior(studio.base, studio.subject, recipe.prior_images, self._job.cache)
-            self._finetune = FineTune(studio.base, studio.subject, recipe, self._seed, prior)
+            self._finetune = FineTune(studio.base, studio.subject, recipe, self._seed, prior, self._job.engine)
             states = self._states()
             if states:
                 self._finetune.load_state(states[-1])

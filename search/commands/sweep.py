@@ -50,6 +50,21 @@ PoseJudge = Annotated[
 PromptJudge = Annotated[
     str | None, typer.Option(help="clip, a folder or hub id; default: none.", rich_help_panel=TRIAL)
 ]
+MicroBatch = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Samples at once; default: all of a step's. Halved where memory runs out.", rich_help_panel=TRIAL
+    ),
+]
+Checkpointing = Annotated[
+    bool, typer.Option("--gradient-checkpointing", help="Less memory, a third more time.", rich_help_panel=TRIAL)
+]
+Compile = Annotated[
+    bool, typer.Option("--compile", help="torch.compile: slow to start, then faster on a GPU.", rich_help_panel=TRIAL)
+]
+Tf32 = Annotated[
+    bool, typer.Option("--tf32", help="fp32 products at TF32's precision, on a GPU.", rich_help_panel=TRIAL)
+]
 PanelSteps = Annotated[int, typer.Option(min=1, help="Sampler steps of a scored picture.", rich_help_panel=TRIAL)]
 
 Trials = Annotated[int, typer.Option(min=1, help="How many recipes are tried.", rich_help_panel=SEARCH)]
@@ -85,6 +100,10 @@ def sweep(
     identity_judge: IdentityJudge = None,
     pose_judge: PoseJudge = None,
     prompt_judge: PromptJudge = None,
+    micro_batch: MicroBatch = None,
+    gradient_checkpointing: Checkpointing = False,
+    compile: Compile = False,
+    tf32: Tf32 = False,
     panel_steps: PanelSteps = PANEL.steps,
     trials: Trials = 24,
     sampler: SamplerName = "tpe",
@@ -113,6 +132,10 @@ def sweep(
         judges=judges(identity_judge, pose_judge, prompt_judge),
         precision=precision,
         device=device,
+        micro_batch=micro_batch,
+        gradient_checkpointing=gradient_checkpointing,
+        compile=compile,
+        tf32=tf32,
     )
     config = SweepConfig.make(
         name=folder.name,
