@@ -52,8 +52,10 @@ def export(found: Found, observation: Observation, out: Path, form: "Form", half
         write_diffusers,
         write_kohya,
         write_merged,
-    )  # fmt: skip
-    from trainables.skeleton import PUPPET_13, render, skeleton_named
+    )
+    from trainables.judge_choice import skeleton_of
+    from trainables.poses import target_poses
+    from trainables.skeleton import render
     from trainables.subject import Subject
 
     job, scale = found.config.job, observation.inference.lora_scale
@@ -61,26 +63,27 @@ def export(found: Found, observation: Observation, out: Path, form: "Form", half
     base = load_base(found, adapter, device="cpu", precision="fp32")
     with whole(out) as folder:
         if form == "diffusers":
-            parts = write_diffusers(adapter, folder, scale)
+            files = write_diffusers(adapter, folder, scale)
         elif form == "kohya":
             name = f"{found.config.name}-{observation.trial}-{observation.steps}"
-            parts = write_kohya(base, adapter, folder, name, half, scale)
+            files = write_kohya(base, adapter, folder, name, half, scale)
         else:
-            parts = Exported()
+            files = Exported()
             write_merged(base, adapter, folder, half, scale)
         samples = adapter.parent / f"grid{observation.label and '-'}{observation.label}.png"
         if samples.is_file():
             shutil.copyfile(samples, folder / SAMPLES)
-        pose, skeleton = subject.poses[0], skeleton_named(subject.skeleton or PUPPET_13.name, job.subject)
-        render(pose.keypoints, base.size, skeleton, source_size=pose.size).save(folder / POSE)
+        pose = (subject.poses or target_poses(subject, "shipped"))[0]
+        render(pose.keypoints, base.size, skeleton_of(subject), source_size=pose.size).save(folder / POSE)
         prompt = subject.named(subject.prompts[0], token=True)
         drawing = Drawing(job.base, job.controlnet, job.panel.steps, observation.inference, prompt)
-        write_card(folder, form, read_made_from(adapter), parts, drawing, found.config.name, observation)
+        write_card(folder, form, read_made_from(adapter), files, drawing, found.config.name, observation)
 
 
 @contextmanager
 def whole(out: Path) -> Iterator[Path]:
     """A folder to write to, which becomes `out`, or a part of what is there, once all is written."""
+    out = out.absolute()
     staging = out.parent / f".{out.name}.partial"
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from search.pruning import ADAPTER
 from search.show import Found
@@ -46,7 +46,7 @@ def adapter_of(found: Found, observation: Observation) -> Path:
     return folder
 
 
-def load_base(found: Found, adapter: Path, device: str, precision: "Precision") -> "Base":
+def load_base(found: Found, adapter: Path, device: str, precision: "Precision | Literal['auto']") -> "Base":
     """The sweep's base. InputError when it is not the one any more that the adapter was trained on."""
     from trainables.base import Base
     from trainables.export import read_made_from

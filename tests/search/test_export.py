@@ -1,6 +1,7 @@
 """`posefront export` and `generate` on a sweep of two trials that were trained."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -136,6 +137,16 @@ def test_a_mistake_is_one_line_and_nothing_is_written(arguments, said, home, tmp
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and said in error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_subject_without_target_poses_shows_a_shipped_one(home, tiny_subject, tmp_path, monkeypatch) -> None:
+    subject = Path(shutil.copytree(tiny_subject, tmp_path / "subject"))
+    (subject / "poses.jsonl").unlink()
+    sweep = tmp_path / "home" / "small" / "sweep.json"
+    sweep.parent.mkdir(parents=True)
+    sweep.write_text((home / "small" / "sweep.json").read_text().replace(str(tiny_subject), str(subject)))
+    assert call(monkeypatch, tmp_path / "home", "export", "small", "-o", tmp_path / "out") == 0
+    assert np.asarray(Image.open(tmp_path / "out" / "pose.png")).max() > 0
 
 
 def test_what_is_in_the_way_is_said(home, tmp_path, monkeypatch, capsys) -> None:
