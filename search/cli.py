@@ -4,6 +4,7 @@ import sys
 
 import typer
 
+from search.commands.annotate import annotate
 from search.commands.export import export
 from search.commands.generate import generate
 from search.commands.judge import judge
@@ -27,6 +28,7 @@ app.command("export")(export)
 app.command("judge")(judge)
 app.command("spaces")(spaces)
 app.command("prepare")(prepare)
+app.command("annotate")(annotate)
 app.add_typer(subject, name="subject")
 
 
