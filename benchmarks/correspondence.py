@@ -8,7 +8,6 @@ generate with the ControlNet from off to full, where the puppets' own detector s
 """
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,6 +40,8 @@ _WRONG = (0.0, 0.25, 0.5, 1.0)
 """Share of the limbs that are drawn elsewhere than the target has them."""
 _PANEL = 8
 """Pictures of one robot at one share: as many as a small panel has."""
+_POSES = 16
+"""Poses of a panel of generated pictures, half of them hard."""
 _STEPS = (0, 100, 300)
 _SCALES = (0.0, 0.25, 0.5, 0.75, 1.0)
 _RECIPE = Recipe(targets="attention", rank=16, text_encoder="lora", text_encoder_rank=8, learning_rate=1e-3,
@@ -199,9 +200,8 @@ def generated_rows(encoder: IdentityJudge) -> list[dict[str, str]]:
     base, subject = Base.load("puppets"), Subject.load("puppets/robot")
     detector = KeypointJudge.load(SHIPPED["puppets"] / "judges" / "keypoints")
     judge = CorrespondenceJudge.of_subject(encoder, subject, PUPPET_13, base.size)
-    poses = [pose for pose in subject.poses if pose.grade == "plain"][:8] + [
-        pose for pose in subject.poses if pose.grade == "hard"
-    ][:8]
+    plain, hard = ([pose for pose in subject.poses if pose.grade == grade] for grade in ("plain", "hard"))
+    poses = plain[: _POSES // 2] + hard[: _POSES // 2]
     wanted = np.stack([pose.keypoints for pose in poses])
     skeletons = [render(keypoints, base.size) for keypoints in wanted]
     prompts = [subject.named(subject.prompts[k % len(subject.prompts)], token=True) for k in range(len(poses))]
@@ -264,35 +264,36 @@ def as_markdown(rows: list[dict[str, str]]) -> str:
 
 def main(
     robots: Annotated[int, typer.Option(min=2, help="Robots of each limb count.")] = 12,
-    generate: Annotated[bool, typer.Option(help="Also train and draw with the puppets' base: minutes.")] = True,
-    page: Annotated[Path | None, typer.Option(help="Page whose part between the markers is replaced.")] = None,
+    drawn: Annotated[bool, typer.Option(help="Measure on drawn pictures.")] = True,
+    generated: Annotated[bool, typer.Option(help="Train and draw with the puppets' base.")] = True,
+    page: Annotated[Path | None, typer.Option(help="Page whose parts between the markers are replaced.")] = None,
 ) -> None:
     """Prints the tables, as Markdown."""
     torch.set_num_threads(1)
     encoder = IdentityJudge.load(SHIPPED["puppets"] / "judges" / "identity")
-    began = time.perf_counter()
-    parts = [
-        f"Drawn pictures, {robots} robots of each kind, {_NEW} new pictures of each grade, mean ± 95 % interval:",
-        as_markdown(drawn_rows(encoder, robots)),
-        f"Other features, {robots // 3 or 2} robots of each kind:",
-        as_markdown(variant_rows(encoder, robots // 3 or 2)),
-        f"Good and bad answers to a target pose, drawn; a panel is {_PANEL} pictures of one robot:",
-        as_markdown(answer_rows(encoder, robots // 2 or 2)),
-    ]
-    if generate:
-        parts += [
-            "Good and bad answers, generated; a panel is 16 poses at one ControlNet scale from 0 to 1:",
-            as_markdown(generated_rows(encoder)),
-        ]
-    text = "\n\n".join(parts)
-    print(text)
-    print(f"\n{time.perf_counter() - began:.0f} s")
+    if drawn:
+        few, some = max(robots // 3, 1), max(robots // 2, 1)
+        parts = (
+            f"Drawn pictures, {robots} robots of each kind, {_NEW} new pictures of each grade, mean ± 95 % interval:",
+            as_markdown(drawn_rows(encoder, robots)),
+            f"Other features, {few} of each kind:",
+            as_markdown(variant_rows(encoder, few)),
+            f"Good and bad answers to a target pose, drawn; {some} of each kind, a panel is {_PANEL} pictures of one:",
+            as_markdown(answer_rows(encoder, some)),
+        )
+        _put("drawn", "\n\n".join(parts), page)
+    if generated:
+        title = f"Good and bad answers, generated; a panel is {_POSES} poses at one ControlNet scale from 0 to 1:"
+        _put("generated", f"{title}\n\n{as_markdown(generated_rows(encoder))}", page)
+
+
+def _put(part: str, text: str, page: Path | None) -> None:
+    print(text, flush=True)
     if page is not None:
-        before, after = (page.read_text(encoding="utf-8").split(mark) for mark in _MARKS)
-        page.write_text(f"{before[0]}{_MARKS[0]}\n\n{text}\n\n{_MARKS[1]}{after[1]}", encoding="utf-8")
+        start, end = f"<!-- {part} -->", f"<!-- /{part} -->"
+        before, rest = page.read_text(encoding="utf-8").split(start)
+        page.write_text(f"{before}{start}\n\n{text}\n\n{end}{rest.split(end)[1]}", encoding="utf-8")
 
-
-_MARKS = ("<!-- measured -->", "<!-- /measured -->")
 
 if __name__ == "__main__":
     typer.run(main)

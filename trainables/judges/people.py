@@ -109,7 +109,11 @@ class ViTPoseJudge:
         nested = [[[float(v) for v in box]] for box in boxes]
         inputs = self.processor(images=list(pixels), boxes=nested, return_tensors="pt").to(self.model.device)
         experts = getattr(self.model.config.backbone_config, "num_experts", 1)
-        chosen = {"dataset_index": torch.zeros(len(pixels), dtype=torch.long)} if experts > 1 else {}
+        chosen = (
+            {"dataset_index": torch.zeros(len(pixels), dtype=torch.long, device=self.model.device)}
+            if experts > 1
+            else {}
+        )
         made = self.model(**inputs, **chosen)
         found = self.processor.post_process_pose_estimation(made, boxes=nested)
         joints = [torch.cat([one[0]["keypoints"], one[0]["scores"].reshape(-1, 1).clamp(0, 1)], dim=1) for one in found]
