@@ -1,6 +1,7 @@
 """Every method in every form: what other programs load draws the picture of the live fine-tune."""
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -77,12 +78,12 @@ def untuned(tiny_base: Path) -> np.ndarray:
     return draw(Base.load(tiny_base).pipeline())
 
 
-def draw(pipeline: StableDiffusionControlNetPipeline) -> np.ndarray:
+def draw(pipeline: StableDiffusionControlNetPipeline, prompt: str = PROMPT) -> np.ndarray:
     """h x w x 3, 0 to 1."""
     pipeline.set_progress_bar_config(disable=True)
     condition = Image.new("RGB", (SIZE, SIZE), "red")
     generator = torch.Generator().manual_seed(0)
-    return pipeline(PROMPT, condition, num_inference_steps=3, generator=generator, output_type="np").images[0]
+    return pipeline(prompt, condition, num_inference_steps=3, generator=generator, output_type="np").images[0]
 
 
 def write(form: Form, base: Path, adapter: Path, out: Path, half: bool = False, lora_scale: float = 1.0) -> Exported:
@@ -145,3 +146,28 @@ def test_the_page_s_program_takes_files_of_half_precision(form, tuned, tiny_base
     Image.new("RGB", (SIZE, SIZE), "red").save(out / POSE)
     drawn = draw(run(page, out, monkeypatch)["pipe"])
     assert 0 < np.abs(drawn - draw(tune.base.pipeline())).max() <= 2e-2
+
+
+@pytest.mark.parametrize("form", ["diffusers", "merged"])
+def test_a_token_that_is_a_row_by_its_own_name_gets_another(
+    form, tiny_base, tiny_subject, tmp_path, monkeypatch
+) -> None:
+    subject = Path(shutil.copytree(tiny_subject, tmp_path / "subject"))
+    for name in ("subject.yaml", "metadata.jsonl"):
+        (subject / name).write_text((subject / name).read_text().replace("sks", "x"))
+    tune, prompt = (
+        FineTune(Base.load(tiny_base), Subject.load(subject), RECIPES["tokens"], seed=0),
+        "a x robot on grass",
+    )
+    tune.advance(3)
+    save_adapter(tune, tmp_path / "adapter")
+    assert read_made_from(tmp_path / "adapter").prompt("a x robot, not an axe") == "a <x> robot, not an axe"
+    out = tmp_path / "out"
+    page = card(
+        form, tiny_base, tmp_path / "adapter", out, write(form, tiny_base, tmp_path / "adapter", out), Inference()
+    )
+    assert "# <x> robot" in page
+    Image.new("RGB", (SIZE, SIZE), "red").save(out / POSE)
+    pipe = run(page.replace(PROMPT, prompt), out, monkeypatch)["pipe"]
+    assert np.abs(draw(pipe, "a <x> robot on grass") - draw(tune.base.pipeline(), prompt)).max() <= 1e-5
+    assert np.abs(draw(pipe, prompt) - draw(pipe, "a <x> robot on grass")).max() > 1e-3

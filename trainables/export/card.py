@@ -60,7 +60,7 @@ def write_card(
     samples = f"\n![Samples, each row above the poses that it was asked for]({SAMPLES})\n"
     page = _PAGE.format(
         data=_front_matter(form, made_from, drawing.base),
-        words=f"{made_from.token} {made_from.class_noun}",
+        words=_words(form, made_from),
         kind="fine-tuned copy" if form == "merged" else "fine-tune",
         base=drawing.base,
         noun=made_from.class_noun,
@@ -88,8 +88,14 @@ def _front_matter(form: Form, made_from: MadeFrom, base: str) -> str:
         library_name="diffusers",
         pipeline_tag="text-to-image",
         tags=tags if form == "merged" else [*tags, "lora"],
-        instance_prompt=f"{made_from.token} {made_from.class_noun}",
+        instance_prompt=_words(form, made_from),
     ).to_yaml()
+
+
+def _words(form: Form, made_from: MadeFrom) -> str:
+    """What names the subject in a prompt. In ComfyUI and A1111 a token is called as its file is."""
+    words = f"{made_from.token} {made_from.class_noun}"
+    return words if form == "kohya" else made_from.prompt(words)
 
 
 def _said(value: str | int | float) -> str:
