@@ -9,6 +9,7 @@ from trainables import hub
 from trainables.job import Job
 from trainables.judge_choice import choose, folder_of
 from trainables.needs import check_needs
+from trainables.poses import with_poses
 from trainables.subject import Subject
 
 SHIPPED_BASES = ("puppets",)
@@ -19,7 +20,11 @@ POINTS = 128
 def check_job(job: Job, space: Space) -> None:
     """The subject is read in full, and has what the space's recipes train with; of the models only that they are
     there, and that the judges suit the subject."""
-    subject = Subject.load(job.subject)
+    subject = with_poses(Subject.load(job.subject), job.poses)
+    for grade, wanted in (("plain", job.panel.plain), ("hard", job.panel.hard)):
+        if (count := sum(pose.grade == grade for pose in subject.poses)) < wanted:
+            asked = f"{count} {grade} target poses; the panel asks for {wanted}"
+            raise InputError(job.subject, f"has {asked}: `posefront subject poses` writes some, or --poses shipped")
     generator = np.random.default_rng(0)
     for _ in range(POINTS):
         check_needs(subject, space.recipe(space.sample(generator)))

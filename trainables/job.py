@@ -56,6 +56,7 @@ class Job(BaseModel):
     base: str = Field("puppets", description="`puppets`, a diffusers folder, or a hub id")
     controlnet: str | None = Field(None, description="folder or hub id; empty is the one inside the base's folder")
     subject: str = Field(description="subject folder")
+    poses: str = Field("subject", description="target poses: `subject` (its own), `shipped`, or a folder of poses")
     rungs: tuple[int, ...] = Field(description="step counts at which the trial is scored")
     panel: PanelConfig = PanelConfig()
     judges: JudgesConfig = JudgesConfig()

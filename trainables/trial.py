@@ -17,6 +17,7 @@ from trainables.finetune import FineTune
 from trainables.job import Job
 from trainables.judges import judges_for
 from trainables.panel import Panel, Scored, grid
+from trainables.poses import with_poses
 from trainables.prior import class_prior
 from trainables.subject import Subject
 
@@ -28,7 +29,7 @@ class Studio:
         self.job = job
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = job.tf32
         self.base = Base.load(job.base, job.controlnet, job.device, job.precision)
-        self.subject = Subject.load(job.subject)
+        self.subject = with_poses(Subject.load(job.subject), job.poses)
         judges = judges_for(job.judges, self.base.folder, self.subject, self.base.size, str(self.base.device))
         self.panel = Panel(self.base, self.subject, judges, job.panel, Path(job.folder) / "panel")
         self.panel.reference()

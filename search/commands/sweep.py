@@ -22,6 +22,10 @@ SpaceName = Annotated[str, typer.Argument(help="A shipped space by name, or a YA
 NewName = Annotated[str | None, typer.Option(help="The sweep's name; default: the space's and a number.")]
 
 SubjectFolder = Annotated[str | None, typer.Option(help="Subject folder; default: the space's.", rich_help_panel=TRIAL)]
+TargetPoses = Annotated[
+    str,
+    typer.Option(help="Target poses: `subject` (its own), `shipped`, or a folder of poses.", rich_help_panel=TRIAL),
+]
 BaseSource = Annotated[
     str | None, typer.Option(help="Diffusers folder or hub id; default: the space's.", rich_help_panel=TRIAL)
 ]
@@ -93,6 +97,7 @@ def sweep(
     space: SpaceName,
     name: NewName = None,
     subject: SubjectFolder = None,
+    poses: TargetPoses = "subject",
     base: BaseSource = None,
     controlnet: ControlNetSource = None,
     precision: Precision = "auto",
@@ -127,6 +132,7 @@ def sweep(
         cache=str(home / "cache"),
         **models(chosen, base, controlnet),
         subject=_subject(subject or chosen.subject, space),
+        poses=poses if poses in ("subject", "shipped") else _absolute(poses),
         rungs=chosen.rungs,
         panel=PANEL.model_copy(update={"steps": panel_steps, "inferences": chosen.inferences}),
         judges=judges(identity_judge, pose_judge, prompt_judge),
