@@ -12,6 +12,7 @@ from tests.trainables.test_methods import METHODS
 from trainables.base import Base
 from trainables.engine import DEFAULT, Engine
 from trainables.finetune import FineTune
+from trainables.job import Job
 from trainables.prior import Prior, class_prior
 from trainables.subject import Subject
 
@@ -120,3 +121,15 @@ def test_gradient_checkpointing_changes_nothing(tune: Make, base: Base, kind: st
     assert_close(found, expected)
     fine.remove()
     assert not base.unet.is_gradient_checkpointing and not base.controlnet.is_gradient_checkpointing
+
+
+@pytest.mark.slow
+def test_compiled_models_predict_the_same(tune: Make) -> None:
+    expected = gradients(tune(IMAGES))
+    assert_close(gradients(tune(IMAGES, engine=Engine(compile=True))), expected)
+
+
+def test_a_job_says_how_its_steps_are_computed() -> None:
+    job = Job(folder="f", cache="c", subject="s", rungs=(1,), micro_batch=2, gradient_checkpointing=True)
+    assert job.engine == Engine(micro_batch=2, gradient_checkpointing=True)
+    assert Job(folder="f", cache="c", subject="s", rungs=(1,)).engine == DEFAULT

@@ -61,6 +61,7 @@ def test_a_trial_reports_every_rung_and_leaves_its_checkpoints(whole):
         assert cost["train"] > 0 and cost["score"] > 0
     costs = [result["observations"][0]["cost"] for result in results]
     assert costs[0]["load"] > costs[1]["load"]
+    assert all(r["observations"][0]["scores"]["validation_loss"] > 0 for r in results)
     assert len(list(folder.glob("trials/*/step-*/state.safetensors"))) == 1
     assert (folder / "panel" / "base.png").exists()
 
