@@ -15,7 +15,10 @@ KEYS_AND_VALUES = ("attn2.to_k", "attn2.to_v")
 
 
 class FullLinear(nn.Module):
-    """A linear layer whose weight is a trained copy, fp32 whatever the precision of the layer that it stands for."""
+    """A linear layer whose weight is a trained copy, fp32 whatever the precision of the layer that it stands for.
+
+    What it makes of the first token, which every caption has, teaches it nothing, as in the published method.
+    """
 
     def __init__(self, stands_for: nn.Linear) -> None:
         super().__init__()
@@ -28,7 +31,8 @@ class FullLinear(nn.Module):
         weight, before, scale = self.weight.to(x.dtype), self.stands_for.weight, self.scaling["default"]
         if scale != 1:
             weight = torch.lerp(before.to(x.dtype), weight, scale)
-        return functional.linear(x, weight, self.stands_for.bias)
+        first, rest = functional.linear(x, weight, self.stands_for.bias).split([1, x.shape[1] - 1], dim=1)
+        return torch.cat([first.detach(), rest], dim=1)
 
 
 @dataclass(frozen=True, eq=False)
