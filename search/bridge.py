@@ -1,6 +1,7 @@
 """Ray Tune's Trainable, Searcher, TrialScheduler and Callback, each a thin coat over what is ours."""
 
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from ray._private.dict import unflatten_dict
@@ -21,10 +22,11 @@ class RemoteTrial(Trainable):
     """`trainables.trial.Trial`, imported only where it runs: a driver without torch starts seconds sooner."""
 
     def setup(self, config: dict[str, Any]) -> None:
+        began = perf_counter()
         from trainables.trial import Trial
 
         self._trial = Trial.__new__(Trial)
-        self._trial.setup(config)
+        self._trial.setup(config, imported_in=perf_counter() - began)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         return self._trial.reset_config(new_config)

@@ -16,7 +16,7 @@ class Cost:
     score: float = 0.0
     """Drawing the panel and judging it."""
     load: float = 0.0
-    """Reading the base, the subject and checkpoints; making class images."""
+    """Importing libraries, reading the base, the subject and checkpoints; making class images."""
 
     @property
     def total(self) -> float:

@@ -42,8 +42,10 @@ class Trial(Trainable):
     sweep, goes on where it was. It never raises: what goes wrong is reported as its failure, and the actor lives on.
     """
 
-    def setup(self, config: dict[str, Any]) -> None:
+    def setup(self, config: dict[str, Any], imported_in: float = 0.0) -> None:
+        """`imported_in`: seconds that the actor took to import this; its first rung's loading has them."""
         self._studio: Studio | None = None
+        self._imported_in = imported_in
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -114,12 +116,13 @@ class Trial(Trainable):
             scored = panel.score(inference)
             check_finite(scored)
             grid(scored.pictures, panel.skeletons).save(folder / f"grid{label and '-'}{label}.png")
-            first = Cost() if observations else Cost(train=trained - loaded, load=loaded - started)
+            first = Cost() if observations else Cost(train=trained - loaded, load=loaded - started + self._imported_in)
             cost = replace(first, score=time.perf_counter() - began)
             scores = scored.scores | diagnosed
             o = Observation(self._name, self._recipe, self._seed, steps, scores, scored.cells, cost, inference, label)
             observations.append(o)
         write_observations(folder, observations)
+        self._imported_in = 0.0
         for older in self._states():
             if older.parent != folder:
                 older.unlink()
