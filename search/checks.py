@@ -21,10 +21,6 @@ def check_job(job: Job, space: Space) -> None:
     """The subject is read in full, and has what the space's recipes train with; of the models only that they are
     there, and that the judges suit the subject."""
     subject = with_poses(Subject.load(job.subject), job.poses)
-    for grade, wanted in (("plain", job.panel.plain), ("hard", job.panel.hard)):
-        if (count := sum(pose.grade == grade for pose in subject.poses)) < wanted:
-            asked = f"{count} {grade} target poses; the panel asks for {wanted}"
-            raise InputError(job.subject, f"has {asked}: `posefront subject poses` writes some, or --poses shipped")
     generator = np.random.default_rng(0)
     for _ in range(POINTS):
         check_needs(subject, space.recipe(space.sample(generator)))
@@ -32,6 +28,10 @@ def check_job(job: Job, space: Space) -> None:
         hub.check(job.base, hub.BASE if job.controlnet else hub.WITH_CONTROLNET, "--base")
     if job.controlnet is not None:
         hub.check(job.controlnet, hub.CONTROLNET, "--controlnet")
+    for grade, wanted in (("plain", job.panel.plain), ("hard", job.panel.hard)):
+        if (count := sum(pose.grade == grade for pose in subject.poses)) < wanted:
+            asked = f"{count} {grade} target poses; the panel asks for {wanted}"
+            raise InputError(job.subject, f"has {asked}: `posefront subject poses` writes some, or --poses shipped")
     judges = choose(job.judges, folder_of(job.base), subject)
     if "prompt" in [objective.name for objective in space.objectives] and judges.prompt is None:
         raise InputError("--prompt-judge", "prompt is an objective, and no judge of prompts was named, such as clip")
