@@ -99,7 +99,8 @@ def cut(photo: Photo, size: int, skeleton: Skeleton | None) -> Cut:
     if box is not None and (box[2] - box[0] > side or box[3] - box[1] > side):
         notes.append("the square cuts off part of the subject, which is longer than the photograph's short side")
     window = (left, top, left + side, top + side)
-    pixels = np.array(Image.fromarray(photo.pixels).resize((size, size), Image.Resampling.LANCZOS, box=window))
+    whole = Image.fromarray(photo.pixels)
+    pixels = np.array(whole.resize((size, size), Image.Resampling.LANCZOS, box=window, reducing_gap=3.0))
     mask, keypoints = photo.mask, photo.keypoints
     if mask is not None:
         grey = Image.fromarray(mask).convert("L").resize((size, size), Image.Resampling.BOX, box=window)
