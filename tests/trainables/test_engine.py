@@ -124,9 +124,11 @@ def test_gradient_checkpointing_changes_nothing(tune: Make, base: Base, kind: st
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_compiled_models_predict_the_same(tune: Make) -> None:
-    expected = gradients(tune(IMAGES))
-    assert_close(gradients(tune(IMAGES, engine=Engine(compile=True))), expected)
+    fields = {"rank": 4, "batch_size": 2}
+    expected = gradients(tune(fields), 1)
+    assert_close(gradients(tune(fields, engine=Engine(compile=True)), 1), expected)
 
 
 def test_a_job_says_how_its_steps_are_computed() -> None:
