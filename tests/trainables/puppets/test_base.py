@@ -13,7 +13,7 @@ from trainables.generate import draw_pictures, start_noise
 from trainables.judges import load_judges, pck
 from trainables.puppets.autoencoder import reconstruction_psnr
 from trainables.puppets.card import area_under_curve
-from trainables.puppets.dataset import _draw
+from trainables.puppets.dataset import HELD_OUT_HARD_SHARE, _draw
 from trainables.puppets.judging import character_views
 from trainables.puppets.models import RARE_TOKENS
 
@@ -27,7 +27,7 @@ def base() -> Base:
 
 @pytest.fixture(scope="module")
 def drawn() -> dict[str, np.ndarray]:
-    return _draw(200, UNSEEN_SEED)
+    return _draw(200, UNSEEN_SEED, HELD_OUT_HARD_SHARE)
 
 
 def test_diffusers_loads_the_folder_like_any_other(base):
