@@ -102,7 +102,7 @@ def test_a_finished_sweep_that_is_resumed_only_makes_up_for_the_record(swept):
     after = read(swept / "small")
     assert outcome.status == "finished" and outcome.timing.start == 0.0
     assert after.observed.keys() == before.observed.keys() and after.endings == before.endings
-    assert len(from_mlflow(f"sqlite:///{swept}/mlflow.db", "small")) == len(before.observed)
+    assert len(from_mlflow(f"sqlite:///{swept}/mlflow.db", "small")) == len(before.table)
 
 
 def driver(home: Path, trials: int, seconds: float) -> subprocess.Popen:
