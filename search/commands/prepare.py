@@ -1,10 +1,16 @@
 """`posefront prepare`."""
 
+import warnings
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from spaces import InputError
+
+if TYPE_CHECKING:
+    from trainables.prepare.prepare import Detect
 
 OPENPOSE = "lllyasviel/Annotators"
 
@@ -36,9 +42,7 @@ def prepare(
     source = (openpose or OPENPOSE) if person or openpose not in (None, "none") else "none"
     detect = None
     if source != "none":
-        from trainables.judges.people import OpenPoseJudge
-
-        detect = OpenPoseJudge.load(source).detect
+        detect = _openpose(source)
     made = make(photos, out, class_noun, token, skeleton, size, detect, force)
     say = partial(Console().print, markup=False, highlight=False, soft_wrap=True)
     for note in made.notes:
@@ -51,3 +55,16 @@ def prepare(
     say(f"{out}: {counted}")
     for number, step in enumerate(made.steps, 1):
         say(f"{number}. {step}")
+
+
+def _openpose(source: str) -> "Detect":
+    """What finds people's joints; the libraries' warnings at import say nothing to a person."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from trainables.judges.people import OpenPoseJudge
+
+        try:
+            return OpenPoseJudge.load(source).detect
+        except InputError as error:
+            hint = "name a folder that has OpenPose's files, or none to mark the joints by hand"
+            raise InputError("--openpose", f"{error}; {hint}") from None

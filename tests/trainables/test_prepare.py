@@ -234,3 +234,13 @@ def test_the_command_says_what_was_made_and_what_is_next(photos: Path, tmp_path:
     assert "--force" in capsys.readouterr().err
     lines = [json.loads(line) for line in (out / "metadata.jsonl").read_text().splitlines()]
     assert [line["file_name"] for line in lines] == [f"{number:02d}.png" for number in range(5)]
+
+
+def test_openpose_that_is_not_there_is_one_line(photos: Path, tmp_path: Path, monkeypatch, capfd) -> None:
+    options = (photos, "-o", tmp_path / "out", "--class", "person", "--openpose", tmp_path)
+    assert call(monkeypatch, "prepare", *options) == 2
+    said = capfd.readouterr().err.strip().splitlines()
+    assert (
+        len(said) == 1 and "has no body_pose_model.pth" in said[0] and "or none to mark the joints by hand" in said[0]
+    )
+    assert not (tmp_path / "out").exists()
