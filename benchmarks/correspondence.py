@@ -19,9 +19,10 @@ import typer
 from scipy import stats
 
 from spaces import Inference, Recipe
-from trainables.base import SHIPPED, Base
+from trainables.base import Base
 from trainables.finetune import FineTune
 from trainables.generate import draw, start_noise
+from trainables.hub import SHIPPED
 from trainables.judges import CorrespondenceJudge, IdentityJudge, KeypointJudge, pck, silhouette_iou
 from trainables.puppets.characters import BACKGROUNDS, Character, sample_robot
 from trainables.puppets.dataset import to_unit

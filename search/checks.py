@@ -7,12 +7,11 @@ import numpy as np
 from spaces import InputError, Space
 from trainables import hub
 from trainables.job import Job
-from trainables.judge_choice import choose, folder_of
+from trainables.judge_choice import choose
 from trainables.needs import check_needs
 from trainables.poses import with_poses
 from trainables.subject import Subject
 
-SHIPPED_BASES = ("puppets",)
 POINTS = 128
 """So many of a space's recipes are asked what they need of the subject."""
 
@@ -24,15 +23,14 @@ def check_job(job: Job, space: Space) -> None:
     generator = np.random.default_rng(0)
     for _ in range(POINTS):
         check_needs(subject, space.recipe(space.sample(generator)))
-    if job.base not in SHIPPED_BASES:
-        hub.check(job.base, hub.BASE if job.controlnet else hub.WITH_CONTROLNET, "--base")
+    hub.check(job.base, hub.BASE if job.controlnet else hub.WITH_CONTROLNET, "--base")
     if job.controlnet is not None:
         hub.check(job.controlnet, hub.CONTROLNET, "--controlnet")
     for grade, wanted in (("plain", job.panel.plain), ("hard", job.panel.hard)):
         if (count := sum(pose.grade == grade for pose in subject.poses)) < wanted:
             asked = f"{count} {grade} target poses; the panel asks for {wanted}"
             raise InputError(job.subject, f"has {asked}: `posefront subject poses` writes some, or --poses shipped")
-    judges = choose(job.judges, folder_of(job.base), subject)
+    judges = choose(job.judges, hub.folder_of(job.base), subject)
     if "prompt" in [objective.name for objective in space.objectives] and judges.prompt is None:
         raise InputError("--prompt-judge", "prompt is an objective, and no judge of prompts was named, such as clip")
 

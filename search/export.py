@@ -53,10 +53,9 @@ def export(found: Found, observation: Observation, out: Path, form: "Form", half
         write_kohya,
         write_merged,
     )
-    from trainables.judge_choice import skeleton_of
     from trainables.poses import target_poses
     from trainables.skeleton import render
-    from trainables.subject import Subject
+    from trainables.subject import Subject, skeleton_of
 
     job, scale = found.config.job, observation.inference.lora_scale
     adapter, subject = adapter_of(found, observation), Subject.load(job.subject)

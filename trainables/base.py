@@ -29,7 +29,6 @@ from spaces import InputError
 from trainables import hub
 from trainables.device import DTYPES, Precision, device_named, precision_of
 
-SHIPPED = {"puppets": Path(__file__).parent / "puppets" / "base"}
 _CHUNK = 2**20
 """Pixels that go through the VAE at once: four pictures of 512 x 512."""
 Model = TypeVar("Model", bound=PreTrainedModel | ModelMixin)
@@ -73,7 +72,7 @@ class Base:
         place = device_named(device)
         settled = precision_of(precision, place)
         parts = hub.BASE if controlnet else hub.WITH_CONTROLNET
-        folder = hub.find(SHIPPED.get(str(source), source), parts)
+        folder = hub.find(source, parts)
         control = hub.find(controlnet, hub.CONTROLNET) if controlnet else folder / "controlnet"
         model = partial(_model, place=place, dtype=DTYPES[settled])
         base = cls(

@@ -12,8 +12,8 @@ from trainables.base import Base
 from trainables.captions import Captions, without_token
 from trainables.needs import check_needs
 from trainables.prior import Prior
-from trainables.skeleton import PUPPET_13, region, render, skeleton_named
-from trainables.subject import Picture, Subject
+from trainables.skeleton import region, render
+from trainables.subject import Picture, Subject, skeleton_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +73,7 @@ class Feed:
         self.base, self.subject, self.recipe, self.prior = base, subject, recipe, prior
         self.prediction_type = base.schedule.config.prediction_type
         self.parts = parts
-        self.skeleton = skeleton_named(subject.skeleton or PUPPET_13.name, subject.folder / "subject.yaml")
+        self.skeleton = skeleton_of(subject)
         self.pictures = [picture.fitted(base.size) for picture in subject.pictures]
         self.masked = recipe.mask_weight < 1 or recipe.size_augmentation
         check_needs(subject, recipe)

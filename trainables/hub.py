@@ -9,6 +9,8 @@ from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
 from spaces import InputError
 
+SHIPPED = {"puppets": Path(__file__).parent / "puppets" / "base"}
+"""Bases that come with posefront."""
 BASE = {
     "unet": "config.json",
     "vae": "config.json",
@@ -35,11 +37,18 @@ def is_hub_id(source: str | Path) -> bool:
     return _HUB_ID.fullmatch(str(source)) is not None
 
 
+def folder_of(source: str | Path) -> Path | None:
+    """The folder of a base that is shipped or on this machine; None for a hub id, or what is not there."""
+    folder = SHIPPED.get(str(source), Path(source))
+    return folder if folder.is_dir() else None
+
+
 def find(source: str | Path, parts: Mapping[str, str], option: str | None = None) -> Path:
-    """The folder of a folder or hub id, complete with these parts; from the hub only what is read is downloaded."""
+    """The folder of a source, complete with these parts; from the hub only what is read is downloaded."""
     files = check(source, parts, option)
-    if Path(source).is_dir():
-        return Path(source)
+    folder = folder_of(source)
+    if folder is not None:
+        return folder
     try:
         return Path(snapshot_download(str(source), allow_patterns=files))
     except Exception as error:  # the hub's client, and the network's below it, each have errors of their own
@@ -52,9 +61,9 @@ def check(source: str | Path, parts: Mapping[str, str], option: str | None = Non
     InputError, blamed on the command's option if one is given, when the source is not there, lacks a part, or has
     weights by pickle alone.
     """
-    where = _blamed(source, option)
-    if Path(source).is_dir():
-        return read_files(_files(Path(source)), parts, where)
+    where, folder = _blamed(source, option), folder_of(source)
+    if folder is not None:
+        return read_files(_files(folder), parts, where)
     if not is_hub_id(source):
         raise InputError(where, "is neither a folder in the diffusers layout nor a hub id (owner/name) nor `puppets`")
     return read_files(_listed(str(source), where), parts, where)

@@ -1,15 +1,15 @@
 """Which judges score a subject's pictures: by name, beside the base, or by what the subject is. Without torch."""
 
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from spaces import InputError
+from trainables.hub import is_hub_id
 from trainables.job import JudgesConfig
-from trainables.skeleton import OPENPOSE_18, PUPPET_13, Skeleton, skeleton_named
-from trainables.subject import Subject
+from trainables.skeleton import OPENPOSE_18, PUPPET_13, Skeleton
+from trainables.subject import UNMARKED, Subject, skeleton_of
 
 IDENTITY_JUDGES = {
     "dinov2": "facebook/dinov2-base",
@@ -22,9 +22,7 @@ POSE_JUDGES = {
     "correspondence": IDENTITY_JUDGES["dinov2"],
 }
 PROMPT_JUDGES = {"clip": "openai/clip-vit-large-patch14"}
-_PUPPETS = Path(__file__).parent / "puppets" / "base"
 _OPENPOSE_FILE = "body_pose_model.pth"
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -57,12 +55,6 @@ def choose(config: JudgesConfig, folder: Path | None, subject: Subject) -> Choic
     return Choice(identity, pose, prompt, kind)
 
 
-def folder_of(base: str) -> Path | None:
-    """The folder of a job's base; None where it is on the hub, which has no judges beside it."""
-    folder = _PUPPETS if base == "puppets" else Path(base)
-    return folder if folder.is_dir() else None
-
-
 def picture_size(folder: Path | None) -> int:
     """Side of the pictures that a base draws, in pixels; Stable Diffusion's 512 where the base is on the hub."""
     if folder is None:
@@ -72,11 +64,6 @@ def picture_size(folder: Path | None) -> int:
         for part, field in (("unet", "sample_size"), ("vae", "block_out_channels"))
     )
     return int(latents * 2 ** (len(blocks) - 1))
-
-
-def skeleton_of(subject: Subject) -> Skeleton:
-    """The subject's skeleton; the puppets' where it names none."""
-    return skeleton_named(subject.skeleton or PUPPET_13.name, subject.folder / "subject.yaml")
 
 
 def _pose(name: str | None, folder: Path | None, identity: str, skeleton: Skeleton) -> tuple[str, str]:
@@ -121,7 +108,7 @@ def _check_subject(kind: str, subject: Subject) -> None:
     """Whether a subject's pictures have what its judges need."""
     for picture in subject.pictures:
         if picture.keypoints is None and picture.mask is None:
-            raise InputError(picture.path, "has neither keypoints nor a mask: identity is judged on the subject alone")
+            raise InputError(picture.path, UNMARKED)
     if kind == "correspondence" and all(picture.keypoints is None for picture in subject.pictures):
         where = subject.folder / "metadata.jsonl"
         raise InputError(where, "no picture has keypoints, which the correspondence judge carries over to new ones")
@@ -172,7 +159,7 @@ def _values(path: Path) -> dict[str, Any]:
 
 def is_source(name: str) -> bool:
     """Whether it could be one: a folder, or of the form owner/name."""
-    return Path(name).is_dir() or _HUB_ID.fullmatch(name) is not None
+    return Path(name).is_dir() or is_hub_id(name)
 
 
 def model_type(folder: Path) -> str:

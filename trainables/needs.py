@@ -1,8 +1,7 @@
 """What a recipe needs of the subject's pictures: known before anything is loaded."""
 
 from spaces import InputError, Recipe
-from trainables.skeleton import PUPPET_13
-from trainables.subject import Subject
+from trainables.subject import Subject, skeleton_of
 
 
 def check_needs(subject: Subject, recipe: Recipe) -> None:
@@ -12,7 +11,7 @@ def check_needs(subject: Subject, recipe: Recipe) -> None:
             raise InputError(
                 picture.path,
                 "has no keypoints, and pose_from: trains with the poses of the pictures; "
-                f"give its line in metadata.jsonl keypoints of {subject.skeleton or PUPPET_13.name}",
+                f"give its line in metadata.jsonl keypoints of {skeleton_of(subject).name}",
             )
         if recipe.mask_weight < 1 and picture.mask is None and picture.keypoints is None:
             raise InputError(

@@ -14,12 +14,11 @@ from spaces import Inference, InputError
 from trainables.base import Base
 from trainables.generate import draw, start_noise
 from trainables.job import PanelConfig
-from trainables.judge_choice import skeleton_of
 from trainables.judges import Judges
 from trainables.judges.scoring import Scorer, Wanted
 from trainables.puppets.gallery import drawn_characters
 from trainables.skeleton import render
-from trainables.subject import Pose, Subject
+from trainables.subject import Pose, Subject, skeleton_of
 
 
 @dataclass(frozen=True)

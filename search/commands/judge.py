@@ -7,8 +7,9 @@ from rich.console import Console
 from rich.table import Table
 
 from spaces import InputError
+from trainables.hub import folder_of
 from trainables.job import JudgesConfig
-from trainables.judge_choice import Choice, choose, folder_of, is_source
+from trainables.judge_choice import Choice, choose, is_source
 from trainables.subject import Subject
 
 if TYPE_CHECKING:

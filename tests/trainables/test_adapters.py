@@ -15,11 +15,6 @@ BLOCKS = 4
 """Transformer blocks of the tiny UNet: one on the way down, one in the middle, two on the way up."""
 
 
-@pytest.fixture(scope="module")
-def base(tiny_base: Path) -> Base:
-    return Base.load(tiny_base)
-
-
 @pytest.fixture(autouse=True)
 def _bare(base: Base) -> Iterator[None]:
     """Every test gives the base back bare."""

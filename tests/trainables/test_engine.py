@@ -1,7 +1,6 @@
 """How a step is computed changes its time and memory, and not its result."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -13,46 +12,18 @@ from trainables.base import Base
 from trainables.engine import DEFAULT, Engine
 from trainables.finetune import FineTune
 from trainables.job import Job
-from trainables.prior import Prior, class_prior
-from trainables.subject import Subject
 
 EVERYTHING = METHODS["everything"] | {"rank": 4}
 IMAGES = {"rank": 4, "batch_size": 2, "prior": "images", "dropout": 0.3, "pose_from": 1, "text_encoder": "lora"}
-
-
-@pytest.fixture(scope="module")
-def base(tiny_base: Path) -> Base:
-    return Base.load(tiny_base)
-
-
-@pytest.fixture(scope="module")
-def subject(tiny_subject: Path) -> Subject:
-    return Subject.load(tiny_subject)
-
-
-@pytest.fixture(scope="module")
-def prior(base: Base, subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> Prior:
-    return class_prior(base, subject, 4, tmp_path_factory.mktemp("cache"))
 
 
 Make = Callable[..., FineTune]
 
 
 @pytest.fixture
-def tune(base: Base, subject: Subject, prior: Prior) -> Iterator[Make]:
-    """Makes fine-tunes by their recipes' fields; each is taken off before the next."""
-    made: list[FineTune] = []
-
-    def make(fields: dict[str, object], engine: Engine = DEFAULT) -> FineTune:
-        for before in made:
-            before.remove()
-        recipe = Recipe(**fields)
-        made.append(FineTune(base, subject, recipe, 1, prior if recipe.prior == "images" else None, engine))
-        return made[-1]
-
-    yield make
-    for before in made:
-        before.remove()
+def tune(tune: Make) -> Make:
+    """By a recipe's fields."""
+    return lambda fields, **how: tune(Recipe(**fields), **how)
 
 
 def gradients(fine: FineTune, steps: int = 3) -> tuple[float, dict[str, Tensor]]:

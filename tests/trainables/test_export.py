@@ -26,11 +26,6 @@ RECIPES = {
 }
 
 
-@pytest.fixture(scope="module")
-def base(tiny_base: Path) -> Base:
-    return Base.load(tiny_base)
-
-
 @pytest.fixture(params=RECIPES)
 def tune(request: pytest.FixtureRequest, base: Base, tiny_subject: Path) -> Iterator[FineTune]:
     """Trained a little."""

@@ -1,5 +1,5 @@
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from tests.tiny import SIZE, make_tiny_base
 from trainables.adapters import is_adapted, text_encoder_config, unet_config
 from trainables.base import Base
 from trainables.finetune import Diverged, FineTune
-from trainables.prior import Prior, class_prior
+from trainables.prior import Prior
 from trainables.subject import Subject
 
 EVERYTHING = Recipe(
@@ -30,36 +30,10 @@ PLAIN = Recipe(targets="cross-kv", rank=2, learning_rate=1e-3)
 State = dict[str, Tensor]
 
 
-@pytest.fixture(scope="module")
-def base(tiny_base: Path) -> Base:
-    return Base.load(tiny_base)
-
-
-@pytest.fixture(scope="module")
-def subject(tiny_subject: Path) -> Subject:
-    return Subject.load(tiny_subject)
-
-
-@pytest.fixture(scope="module")
-def prior(base: Base, subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> Prior:
-    return class_prior(base, subject, 5, tmp_path_factory.mktemp("cache"))
-
-
 @pytest.fixture
-def tune(base: Base, subject: Subject, prior: Prior) -> Iterator[Callable[..., FineTune]]:
-    """Makes fine-tunes and takes their adapters off in the end; each is taken off before the next."""
-    made: list[FineTune] = []
-
-    def make(recipe: Recipe = EVERYTHING, seed: int = 1, on: Base = base, of: Subject = subject) -> FineTune:
-        for before in made:
-            before.remove()
-        made.append(FineTune(on, of, recipe, seed, prior))
-        return made[-1]
-
-    yield make
-    for before in made:
-        before.remove()
-    assert not is_adapted(base.unet) and not is_adapted(base.text_encoder)
+def tune(tune: Callable[..., FineTune]) -> Callable[..., FineTune]:
+    """With everything on unless another recipe is given."""
+    return lambda recipe=EVERYTHING, **how: tune(recipe, **how)
 
 
 def assert_same(a: State, b: State) -> None:

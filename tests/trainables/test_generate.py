@@ -6,7 +6,6 @@ from trainables.base import Base
 from trainables.finetune import FineTune
 from trainables.generate import draw, lora_scaled, start_noise
 from trainables.skeleton import PUPPET_13, render
-from trainables.subject import Subject
 
 TRAINED = {"learning_rate": 1e-3, "rank": 4}
 METHODS = {
@@ -17,16 +16,6 @@ METHODS = {
     "timestep": Recipe(**TRAINED, rank_schedule="timestep"),
     "full-kv": Recipe(unet="full-kv", token="trained", learning_rate=1e-3),
 }
-
-
-@pytest.fixture(scope="module")
-def base(tiny_base) -> Base:
-    return Base.load(tiny_base)
-
-
-@pytest.fixture(scope="module")
-def subject(tiny_subject) -> Subject:
-    return Subject.load(tiny_subject)
 
 
 def noise_prediction(base: Base) -> torch.Tensor:

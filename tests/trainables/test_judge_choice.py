@@ -8,8 +8,9 @@ import pytest
 
 from spaces import InputError
 from tests.trainables.judges.models import make_clip, make_dinov2, make_vitpose
+from trainables.hub import folder_of
 from trainables.job import JudgesConfig
-from trainables.judge_choice import choose, folder_of
+from trainables.judge_choice import choose
 from trainables.judges import CorrespondenceJudge, KeypointJudge, ViTPoseJudge, judges_for
 from trainables.skeleton import OPENPOSE_18
 from trainables.subject import Subject

@@ -1,6 +1,6 @@
 """Every method of the recipe trains: what should and nothing else, resumably, and leaves the base as it was."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from trainables.augment import LARGE, SMALL, resize_randomly
 from trainables.base import Base
 from trainables.finetune import FineTune
 from trainables.full import FullLinear
-from trainables.prior import Prior, class_prior
 from trainables.subject import Subject
 
 COMMON = {"rank": 4, "learning_rate": 5e-3, "batch_size": 2}
@@ -64,40 +63,13 @@ METHODS = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def base(tiny_base: Path) -> Base:
-    return Base.load(tiny_base)
-
-
-@pytest.fixture(scope="module")
-def subject(tiny_subject: Path) -> Subject:
-    return Subject.load(tiny_subject)
-
-
-@pytest.fixture(scope="module")
-def prior(base: Base, subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> Prior:
-    return class_prior(base, subject, 4, tmp_path_factory.mktemp("cache"))
-
-
 Make = Callable[..., FineTune]
 
 
 @pytest.fixture
-def tune(base: Base, subject: Subject, prior: Prior) -> Iterator[Make]:
-    """Makes fine-tunes by their recipes' fields; each is taken off before the next."""
-    made: list[FineTune] = []
-
-    def make(fields: dict[str, object], of: Subject = subject, seed: int = 1) -> FineTune:
-        for before in made:
-            before.remove()
-        recipe = Recipe(**{**COMMON, **fields})
-        made.append(FineTune(base, of, recipe, seed, prior if recipe.prior == "images" else None))
-        return made[-1]
-
-    yield make
-    for before in made:
-        before.remove()
-    assert not any(is_adapted(model) for model in models(base).values())
+def tune(tune: Make) -> Make:
+    """By fields beside the common ones."""
+    return lambda fields, **how: tune(Recipe(**{**COMMON, **fields}), **how)
 
 
 def models(base: Base) -> dict[str, nn.Module]:

@@ -46,11 +46,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def subject(tiny_subject: Path) -> Subject:
-    return Subject.load(tiny_subject)
-
-
-@pytest.fixture(scope="module")
 def class_pixels() -> np.ndarray:
     """Three pictures of the class, n x h x w x 3 uint8."""
     return np.random.default_rng(3).integers(0, 256, (3, PIXELS, PIXELS, 3), dtype=np.uint8)

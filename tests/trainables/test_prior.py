@@ -15,16 +15,6 @@ from trainables.prior import Prior, class_prior
 from trainables.subject import Subject
 
 
-@pytest.fixture(scope="module")
-def base(tiny_base: Path) -> Base:
-    return Base.load(tiny_base)
-
-
-@pytest.fixture(scope="module")
-def subject(tiny_subject: Path) -> Subject:
-    return Subject.load(tiny_subject)
-
-
 def equal(a: Prior, b: Prior) -> bool:
     return torch.equal(a.mean, b.mean) and torch.equal(a.std, b.std) and a.captions == b.captions
 

@@ -1,31 +1,12 @@
 """What the shipped spaces hold can be trained: a fine-tune of recipes from all over each."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from spaces import Recipe, load_space, shipped_spaces
-from trainables.base import Base
 from trainables.finetune import FineTune
-from trainables.prior import Prior, class_prior
-from trainables.subject import Subject
-
-
-@pytest.fixture(scope="module")
-def base(tiny_base) -> Base:
-    return Base.load(tiny_base)
-
-
-@pytest.fixture(scope="module")
-def subject(tiny_subject) -> Subject:
-    return Subject.load(tiny_subject)
-
-
-@pytest.fixture(scope="module")
-def prior(base, subject, tmp_path_factory) -> Prior:
-    return class_prior(base, subject, 2, Path(tmp_path_factory.mktemp("cache")))
 
 
 @pytest.mark.parametrize("name", shipped_spaces())

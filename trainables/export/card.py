@@ -5,9 +5,9 @@ from pathlib import Path
 from huggingface_hub import ModelCardData
 
 from spaces import Observation
-from trainables.base import SHIPPED
 from trainables.export.files import Exported, MadeFrom
 from trainables.export.loading import Drawing, Form, how_to_load
+from trainables.hub import SHIPPED
 
 CARD, RECIPE, SAMPLES = "README.md", "recipe.json", "samples.png"
 _LICENCES = {"stable-diffusion-v1-5/stable-diffusion-v1-5": "creativeml-openrail-m"}

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Literal
 
 from spaces import Inference
-from trainables.base import SHIPPED
 from trainables.export.files import Exported, MadeFrom
+from trainables.hub import SHIPPED
 
 Form = Literal["diffusers", "kohya", "merged"]
 POSE, OUT = "pose.png", "out.png"
@@ -80,7 +80,7 @@ def _loading(form: Form, made_from: MadeFrom, files: Exported, drawing: Drawing)
     imports[1] = "from diffusers import ControlNetModel, DPMSolverMultistepScheduler, StableDiffusionControlNetPipeline"
     base = f'"{drawing.base}"'
     if drawing.base in SHIPPED:
-        imports.append("from trainables.base import SHIPPED")
+        imports.append("from trainables.hub import SHIPPED")
         base = f"SHIPPED[{base}]"
     controlnet = f'"{drawing.controlnet}"' if drawing.controlnet else f'{base}, subfolder="controlnet"'
     lines = [

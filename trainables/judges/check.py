@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from spaces import InputError
+from trainables.device import device_named
+from trainables.hub import folder_of
 from trainables.job import JudgesConfig
-from trainables.judge_choice import folder_of, picture_size, skeleton_of
+from trainables.judge_choice import picture_size
 from trainables.judges.correspondence import CorrespondenceJudge, silhouette_iou
 from trainables.judges.identity import IdentityJudge
 from trainables.judges.keypoints import pck
@@ -18,7 +19,7 @@ from trainables.judges.prompt import PromptJudge
 from trainables.judges.scoring import subject_regions
 from trainables.puppets.gallery import drawn_characters
 from trainables.skeleton import Skeleton, region
-from trainables.subject import Picture, Subject
+from trainables.subject import Picture, Subject, skeleton_of
 
 _SEED = 7
 _SHUFFLES = 8
@@ -68,8 +69,7 @@ def measure(
     than its own pictures in pieces.
     """
     size = picture_size(folder)
-    where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    judges = judges_for(config, folder, subject, size, where)
+    judges = judges_for(config, folder, subject, size, str(device_named(device)))
     pixels, regions = np.zeros((0, size, size, 3), np.uint8), np.zeros((0, size, size), bool)
     if others:
         pixels = np.concatenate([np.stack([p.fitted(size).pixels for p in one.pictures]) for one in others])

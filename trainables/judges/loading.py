@@ -6,14 +6,14 @@ from pathlib import Path
 
 from spaces import InputError
 from trainables.job import JudgesConfig
-from trainables.judge_choice import beside, check_skeleton, choose, kind_of, skeleton_of
+from trainables.judge_choice import beside, check_skeleton, choose, kind_of
 from trainables.judges.correspondence import CorrespondenceJudge, load_encoder
 from trainables.judges.identity import IdentityJudge
 from trainables.judges.keypoints import FindsJoints, KeypointJudge
 from trainables.judges.people import OpenPoseJudge, ViTPoseJudge
 from trainables.judges.prompt import PromptJudge
 from trainables.judges.sources import local_folder
-from trainables.subject import Subject
+from trainables.subject import Subject, skeleton_of
 
 
 @dataclass(frozen=True)

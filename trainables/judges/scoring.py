@@ -11,7 +11,7 @@ from trainables.judges.correspondence import CorrespondenceJudge, silhouette_iou
 from trainables.judges.keypoints import coco_sigmas, oks, pck
 from trainables.judges.loading import Judges
 from trainables.skeleton import Skeleton, region
-from trainables.subject import Subject
+from trainables.subject import UNMARKED, Subject
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +111,7 @@ def subject_regions(subject: Subject, skeleton: Skeleton, size: int) -> np.ndarr
         elif fitted.mask is not None:
             regions.append(fitted.mask)
         else:
-            raise InputError(picture.path, "has neither keypoints nor a mask: identity is judged on the subject alone")
+            raise InputError(picture.path, UNMARKED)
     return np.stack(regions)
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 from trainables.base import Base
 from trainables.generate import draw_pictures, start_noise
 from trainables.judges import IdentityJudge, KeypointJudge, load_judges, pck
+from trainables.judges.check import area_under_curve
 from trainables.puppets.autoencoder import reconstruction_psnr
 from trainables.puppets.dataset import HELD_OUT_HARD_SHARE, HELD_OUT_SEED, Dataset, make_dataset, to_unit
 from trainables.puppets.judging import character_views, worsen
@@ -33,12 +34,6 @@ def measure(folder: Path, work: Path, device: str) -> dict[str, float]:
     for name in ("vae", "text_encoder", "unet", "controlnet"):
         figures[f"million parameters, {name}"] = parameter_count(getattr(base, name)) / 1e6
     return figures
-
-
-def area_under_curve(positive: np.ndarray, negative: np.ndarray) -> float:
-    """Probability that a positive exceeds a negative (Mann & Whitney 1947), ties counted half."""
-    ranks = np.searchsorted(np.sort(negative), positive, "left") + np.searchsorted(np.sort(negative), positive, "right")
-    return float(ranks.mean() / 2 / len(negative))
 
 
 def _identity_figures(judge: IdentityJudge, work: Path) -> dict[str, float]:

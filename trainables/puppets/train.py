@@ -14,6 +14,7 @@ import torch
 import typer
 from diffusers import StableDiffusionControlNetPipeline
 
+from trainables.device import device_named
 from trainables.puppets import models, parallel
 from trainables.puppets.autoencoder import polish_decoder, train_autoencoder
 from trainables.puppets.card import measure, write_card
@@ -78,7 +79,7 @@ def main(
     scale: Annotated[float, typer.Option(help="steps and pictures as a multiple of the shipped plan's")] = 1.0,
 ) -> None:
     """Trains the puppets' base and judges, draws the shipped subjects, and measures it all."""
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    device = str(device_named(device))
     plan = Plan().scaled(scale)
     parallel.join()
     train(plan, work, out, seed, device)

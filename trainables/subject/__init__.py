@@ -1,7 +1,7 @@
 """A subject: the few pictures of one thing, what they are called, and the poses it is to be drawn in."""
 
 from trainables.subject.cards import NAME
-from trainables.subject.parts import Grade, Picture, Pose
-from trainables.subject.subject import SHIPPED, Subject
+from trainables.subject.parts import UNMARKED, Grade, Picture, Pose
+from trainables.subject.subject import SHIPPED, Subject, skeleton_of
 
-__all__ = ["NAME", "SHIPPED", "Grade", "Picture", "Pose", "Subject"]
+__all__ = ["NAME", "SHIPPED", "UNMARKED", "Grade", "Picture", "Pose", "Subject", "skeleton_of"]

@@ -12,7 +12,7 @@ from PIL import Image
 from spaces import InputError
 from trainables.skeleton import Skeleton
 from trainables.subject.cards import Card
-from trainables.subject.parts import Picture, Pose
+from trainables.subject.parts import UNMARKED, Picture, Pose
 from trainables.subject.reading import PICTURES, POSES, Reader
 from trainables.subject.subject import find_folder
 
@@ -89,7 +89,7 @@ def _of_pictures(
 
 def _of_marks(picture: Picture) -> Iterator[tuple[object, str]]:
     if picture.keypoints is None and picture.mask is None:
-        yield picture.path, "has neither keypoints nor a mask: identity is judged on the subject alone"
+        yield picture.path, UNMARKED
     elif picture.keypoints is None:
         yield picture.path, "has no keypoints: `posefront annotate` adds them"
     else:

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Grade = Literal["plain", "hard"]
+UNMARKED = "has neither keypoints nor a mask: identity is judged on the subject alone"
+"""What is wrong with a picture that does not say where the subject is."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spaces import InputError
-from trainables.skeleton import SKELETONS
+from trainables.skeleton import PUPPET_13, SKELETONS, Skeleton, skeleton_named
 from trainables.subject.cards import NAME
 from trainables.subject.parts import Picture, Pose
 from trainables.subject.reading import PICTURES, Reader
@@ -51,6 +51,11 @@ class Subject:
     def named(self, prompt: str, token: bool) -> str:
         """The prompt with `{name}` as token and class noun, or as the class noun alone."""
         return prompt.replace(NAME, f"{self.token} {self.class_noun}" if token else self.class_noun)
+
+
+def skeleton_of(subject: Subject) -> Skeleton:
+    """The skeleton of all the subject's keypoints; the puppets' where it names none."""
+    return skeleton_named(subject.skeleton or PUPPET_13.name, subject.folder / "subject.yaml")
 
 
 def find_folder(folder: str | Path) -> Path:

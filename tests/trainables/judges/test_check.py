@@ -7,8 +7,8 @@ import pytest
 from spaces import InputError
 from tests.tiny import _tokenizer as tiny_tokenizer
 from tests.trainables.judges.models import make_clip, make_dinov2, seeded
+from trainables.hub import folder_of
 from trainables.job import JudgesConfig
-from trainables.judge_choice import folder_of
 from trainables.judges.check import area_under_curve, in_pieces, measure
 from trainables.subject import Subject
 

@@ -6,7 +6,7 @@ import torch
 
 from spaces import InputError
 from tests.trainables.judges.models import make_clip, seeded
-from trainables.base import SHIPPED
+from trainables.hub import SHIPPED
 from trainables.judges import CorrespondenceJudge, IdentityJudge, pck, silhouette_iou
 from trainables.judges.assembly import assemble, handedness, shape_of, sided_triples, spanning_tree
 from trainables.judges.correspondence import peaks, refined

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spaces import InputError
-from trainables.base import SHIPPED
+from trainables.hub import SHIPPED
 from trainables.judges import CorrespondenceJudge, IdentityJudge, Judges, load_judges
 from trainables.judges.scoring import Scorer, Wanted, diversity, retrieval_rank
 from trainables.puppets.gallery import drawn_characters

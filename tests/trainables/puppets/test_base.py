@@ -11,8 +11,8 @@ from PIL import Image
 from trainables.base import Base
 from trainables.generate import draw_pictures, start_noise
 from trainables.judges import load_judges, pck
+from trainables.judges.check import area_under_curve
 from trainables.puppets.autoencoder import reconstruction_psnr
-from trainables.puppets.card import area_under_curve
 from trainables.puppets.dataset import HELD_OUT_HARD_SHARE, _draw
 from trainables.puppets.judging import character_views
 from trainables.puppets.models import RARE_TOKENS
