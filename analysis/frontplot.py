@@ -33,7 +33,7 @@ class FrontPlot:
     names: list[str]
     """`t0007@200` or `t0007@200:LABEL` for each point."""
     hover: list[str]
-    """HTML for each point: trial, steps, how it was drawn, scores, recipe."""
+    """HTML for each point: trial, steps, how it was drawn, scores, and of the recipe what the sweep varies."""
     paths: list[Floats]
     """Each trial's points in the order of steps, for each way to draw; a trial with one point has none."""
     front: NDArray[np.int64]
@@ -59,6 +59,7 @@ def prepare(
     front = np.flatnonzero(non_dominated(losses))
     front = front[np.lexsort(losses[front].T[::-1])]
     base = (base_scores[x.name], base_scores[y.name]) if base_scores else None
+    varied = _varied(complete)
     shown = np.vstack([points, [base]]) if base else points
     return FrontPlot(
         title=f"{x.name} versus {y.name} · space {space_name}",
@@ -70,7 +71,7 @@ def prepare(
         points=points,
         steps=np.array([o.steps for o in complete], dtype=np.int64),
         names=[o.name for o in complete],
-        hover=[_hover(o, objectives) for o in complete],
+        hover=[_hover(o, objectives, varied) for o in complete],
         paths=_paths(complete, points),
         front=front,
         stairs=_stairs(points[front], (x, y)) if len(objectives) == 2 else np.zeros((0, 2)),
@@ -142,10 +143,19 @@ def _stairs(front: Floats, objectives: tuple[Objective, Objective]) -> Floats:
     return np.column_stack([first, second])
 
 
-def _hover(observation: Observation, objectives: Sequence[Objective]) -> str:
+def _varied(observations: Sequence[Observation]) -> set[str]:
+    """The recipe's fields that are not the same everywhere; all of them where there is one recipe."""
+    recipes = [o.recipe.flat() for o in observations]
+    names = {name for recipe in recipes for name in recipe}
+    varied = {name for name in names if len({str(recipe.get(name)) for recipe in recipes}) > 1}
+    return varied or names
+
+
+def _hover(observation: Observation, objectives: Sequence[Objective], varied: set[str]) -> str:
     recipe = "<br>".join(
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {html.escape(str(value))}"
         for name, value in observation.recipe.flat().items()
+        if name in varied
     )
     head = f"<b>{html.escape(observation.trial)}</b> at {observation.steps} steps, seed {observation.seed}"
     drawn = observation.inference.name

@@ -87,6 +87,12 @@ def test_hovering_tells_trial_steps_scores_and_recipe():
         assert line in plot.hover[0].split("<br>")
 
 
+def test_hovering_leaves_out_what_all_recipes_have_in_common():
+    other = replace(SOME[1], trial="t0009", recipe=Recipe(rank=4))
+    lines = prepare([*SOME, other], BOTH, BASE, "small").hover[0].split("<br>")
+    assert "rank 12" in lines and not any(line.startswith("targets") for line in lines)
+
+
 def test_the_page_needs_no_network():
     page = pareto_html(SOME, BOTH, BASE, "small")
     assert not re.findall(r"<(?:script|link)[^>]*(?:src|href)=", page)
