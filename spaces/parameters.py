@@ -21,6 +21,10 @@ class Choice:
     weights: tuple[float, ...] | None = None
     """The expert's, one for each value, in no particular unit."""
 
+    def at(self, quantile: float) -> Any:
+        """The value at a quantile in [0, 1) of the even draw."""
+        return self.values[int(quantile * len(self.values))]
+
     def sample(self, generator: np.random.Generator) -> Any:
         return self.values[int(generator.integers(len(self.values)))]
 
@@ -47,9 +51,13 @@ class Range:
     spread: float | None = None
     """How sure: the deviation around `prior`, a factor above 1 where `log`; None is a quarter of the range."""
 
-    def sample(self, generator: np.random.Generator) -> Any:
+    def at(self, quantile: float) -> Any:
+        """The value at a quantile in [0, 1) of the even draw."""
         low, high = self._ends()
-        return self._value(generator.uniform(low, high))
+        return self._value(low + quantile * (high - low))
+
+    def sample(self, generator: np.random.Generator) -> Any:
+        return self.at(generator.random())
 
     def sample_prior(self, generator: np.random.Generator) -> Any:
         """Normal around `prior` in the range's own scale, cut off at both ends; evenly without one."""

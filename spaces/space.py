@@ -1,6 +1,6 @@
 """A space: the recipes that a sweep may try."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,14 @@ class Space:
     def recipe(self, values: Mapping[str, Any]) -> Recipe:
         """The recipe of one point of the space (inactive parameters left out)."""
         return Recipe.parse({**dict(self.fixed), **values}, where=f"space {self.name}")
+
+    def at(self, quantiles: Sequence[float]) -> dict[str, Any]:
+        """The values of the point with these quantiles in [0, 1), one for each of `parameters`.
+
+        Points of a low-discrepancy sequence so become recipes that fill the space more evenly than random ones.
+        """
+        of = {parameter.name: quantile for parameter, quantile in zip(self.parameters, quantiles, strict=True)}
+        return self._sample(lambda parameter: parameter.at(of[parameter.name]))
 
     def sample(self, generator: np.random.Generator) -> dict[str, Any]:
         """The values of one point, drawn evenly."""
