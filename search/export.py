@@ -22,6 +22,14 @@ def picks(found: Found, wanted: str) -> list[Observation]:
     return chosen
 
 
+def check_form(observations: list[Observation], form: "Form") -> None:
+    """InputError for the first that cannot be written in a form, before any is."""
+    for o in observations:
+        if o.recipe.rank_schedule == "timestep" and form != "diffusers":
+            reason = f"{o.name} has rank_schedule timestep, which {form} cannot say; diffusers' form can, with a hook"
+            raise InputError("--format", reason)
+
+
 def folders(out: Path, observations: list[Observation], force: bool) -> list[Path]:
     """Where each is to go: `out` itself, or for several a folder each in it, by trial and steps.
 

@@ -33,6 +33,7 @@ def export(
         raise InputError("--half", "is for kohya and merged: diffusers' loaders cast to the pipeline's precision")
     found = find(home.absolute(), name)
     observations = exporting.picks(found, pick)
+    exporting.check_form(observations, form)
     for observation, folder in zip(observations, exporting.folders(out, observations, force), strict=True):
         exporting.export(found, observation, folder, form, half)
         print(f"{folder}: {observation.name}, {form}; {folder / 'README.md'} says how to load it")

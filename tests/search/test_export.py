@@ -11,9 +11,10 @@ import yaml
 from PIL import Image
 
 from search import cli
+from search.export import check_form
 from search.journal import Ended, Journal, Observed, Opened, Proposed
 from search.rungs import Stop
-from spaces import Inference, Observation, Recipe
+from spaces import Inference, InputError, Observation, Recipe
 from tests.search.examples import small_sweep
 from trainables.base import Base
 from trainables.export import load_adapter, save_adapter
@@ -109,6 +110,18 @@ def test_the_front_goes_out_whole(form, home, tmp_path, monkeypatch) -> None:
         name = f"small-{folder.name[:5]}-3"
         expected = {f"{name}.safetensors"} if form == "kohya" else {"model_index.json", "unet", "controlnet"}
         assert expected | {"README.md", "recipe.json"} <= {path.name for path in folder.iterdir()}
+
+
+def test_what_a_form_cannot_say_is_refused_before_any_is_written() -> None:
+    plain, falling = (
+        Observation(trial, Recipe(rank_schedule=schedule), 0, 2, {})
+        for trial, schedule in (("t0001", "constant"), ("t0002", "timestep"))
+    )
+    check_form([plain, falling], "diffusers")
+    for form in ("kohya", "merged"):
+        check_form([plain], form)
+        with pytest.raises(InputError, match=f"t0002@2 has rank_schedule timestep, which {form} cannot say"):
+            check_form([plain, falling], form)
 
 
 def test_a_folder_that_is_not_empty_is_left_alone(home, tmp_path, monkeypatch, capsys) -> None:
