@@ -1,9 +1,11 @@
-"""A table of real fine-tunes, for searches to be compared on: `python -m benchmarks.table collect`, then `pack`.
+"""A table of real fine-tunes, for searches to be compared on: `python -m benchmarks.table collect`, `pack`.
 
 `collect` trains recipes that fill the puppets' space (a scrambled Sobol sequence), each with several seeds, and scores
 them at every rung on a sweep's own panel. A finished fine-tune is kept as lines of a file in the work folder and is not
 trained again, so it may be stopped at any time, and asked for more recipes or seeds later. Costs are seconds of the
-processor, not of the clock: other work on the machine does not count. `pack` makes one parquet file of it all.
+processor, not of the clock: other work on the machine does not count. `pack` makes one parquet file of it all. `check`
+says what such a file holds: how well its surrogate predicts recipes that it never saw, and where in the steps the best
+checkpoints are.
 """
 
 import json
@@ -19,7 +21,7 @@ import pandas as pd
 import typer
 from scipy.stats import qmc
 
-from spaces import Space, load_space
+from spaces import Space, load_space, to_losses
 
 RUNGS = (25, 50, 100, 200, 400)
 """One more at the lower end than the puppets' own space has: where early stopping could save most."""
@@ -128,6 +130,28 @@ def pack(
     frame = packed(list(rows(work)))
     frame.to_parquet(output, index=False, compression="zstd")
     print(f"{output}: {len(frame)} rows, {output.stat().st_size / 1e6:.2f} MB")
+
+
+@app.command()
+def check(table: Annotated[Path, typer.Argument(help="A file that `pack` made.")]) -> None:
+    """Prints the surrogate's errors, and the rungs at which recipes are at their best."""
+    from benchmarks.surrogate import Curves, held_out
+
+    space = load_space("puppets")
+    frame, names = pd.read_parquet(table), [objective.name for objective in space.objectives]
+    curves = Curves.of(frame, names)
+    print(f"{len(np.unique(curves.recipes))} recipes, {len(curves.recipes)} curves over {curves.steps.tolist()} steps")
+    print("\n| objective | error on unseen recipes | noise of a run | variance explained |\n|---|---|---|---|")
+    for name, error in zip(names, held_out(space, curves), strict=True):
+        print(f"| {name} | {error.rmse:.3f} | {error.noise:.3f} | {error.explained:.0%} |")
+    print("\n| share of recipes that are best at |" + "".join(f" {steps} |" for steps in curves.steps))
+    print("|---|" + "---|" * len(curves.steps))
+    losses = to_losses(
+        space.objectives, [dict(zip(names, row, strict=True)) for row in curves.means().scores.reshape(-1, 2)]
+    )
+    for name, of in zip([*names, "their mean"], [*losses.T, losses.mean(axis=1)], strict=True):
+        best = np.bincount(of.reshape(-1, len(curves.steps)).argmin(axis=1), minlength=len(curves.steps))
+        print(f"| {name} |" + "".join(f" {share:.0%} |" for share in best / best.sum()))
 
 
 def packed(collected: list[dict[str, Any]]) -> pd.DataFrame:
