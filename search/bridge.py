@@ -5,6 +5,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from ray._private.dict import unflatten_dict
+from ray.actor import exit_actor
 from ray.tune import Callback, Trainable
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -13,6 +14,7 @@ from ray.tune.search import Searcher
 from search.rungs import Continue
 from search.state import SweepState
 from trainables.job import Job
+from trainables.notice import Evicted
 
 if TYPE_CHECKING:
     from ray.tune.execution.tune_controller import TuneController
@@ -32,7 +34,11 @@ class RemoteTrial(Trainable):
         return self._trial.reset_config(new_config)
 
     def step(self) -> dict[str, Any]:
-        return self._trial.step()
+        try:
+            return self._trial.step()
+        except Evicted:
+            exit_actor()  # Ray has no other place for it while it lives
+            raise
 
     def cleanup(self) -> None:
         self._trial.cleanup()

@@ -16,6 +16,7 @@ from trainables.export import save_adapter
 from trainables.finetune import FineTune
 from trainables.job import Job
 from trainables.judges import judges_for
+from trainables.notice import Evicted, Notice, current
 from trainables.panel import Panel, Scored, grid
 from trainables.poses import with_poses
 from trainables.prior import class_prior
@@ -39,7 +40,8 @@ class Trial(Trainable):
     """Trains to the next rung, scores, writes the checkpoint, reports.
 
     Whatever is on disk already is read instead of done again, so a trial that is started anew, by a retry or a resumed
-    sweep, goes on where it was. It never raises: what goes wrong is reported as its failure, and the actor lives on.
+    sweep, goes on where it was. What goes wrong is reported as its failure, and the actor lives on; it raises only
+    Evicted, when this machine is about to be taken away and the state is on disk.
     """
 
     def setup(self, config: dict[str, Any], imported_in: float = 0.0) -> None:
@@ -56,6 +58,8 @@ class Trial(Trainable):
     def step(self) -> dict[str, Any]:
         try:
             return self._next_rung()
+        except Evicted:
+            raise
         except Exception as error:
             self._end()
             reason = " ".join(f"{type(error).__name__}: {error}".split())
@@ -72,6 +76,7 @@ class Trial(Trainable):
         self._folder = Path(self._job.folder) / "trials" / self._name
         self._rung = 0
         self._finetune: FineTune | None = None
+        self._heeded: Notice | None = None
 
     def _end(self) -> None:
         """Takes the adapters off the base."""
@@ -101,10 +106,14 @@ class Trial(Trainable):
 
     def _make(self, steps: int, folder: Path) -> list[Observation]:
         started = time.perf_counter()
+        self._heed_notice()
         finetune, panel = self._wake(), self._studio.panel
         loaded = time.perf_counter()
         if finetune.steps < steps:
-            finetune.advance(steps - finetune.steps)
+            while finetune.steps < steps:
+                finetune.advance(1)
+                if finetune.steps < steps:
+                    self._heed_notice()
             folder.mkdir(parents=True, exist_ok=True)
             save_adapter(finetune, folder / "adapter")
             finetune.save_state(folder / "state.safetensors")
@@ -126,7 +135,22 @@ class Trial(Trainable):
         for older in self._states():
             if older.parent != folder:
                 older.unlink()
+                if not any(older.parent.iterdir()):  # it was saved between two rungs
+                    older.parent.rmdir()
         return observations
+
+    def _heed_notice(self) -> None:
+        """Where this machine is about to be taken away: saves the state, once, and leaves if there is an elsewhere."""
+        notice = current()
+        if notice is None or notice == self._heeded:
+            return
+        self._heeded = notice
+        if self._finetune is not None and self._finetune.steps:
+            state = self._folder / f"step-{self._finetune.steps:06d}" / "state.safetensors"
+            state.parent.mkdir(parents=True, exist_ok=True)
+            self._finetune.save_state(state)
+        if notice.leave:
+            raise Evicted(notice.reason)
 
     def _wake(self) -> FineTune:
         """The fine-tune as it was at the newest checkpoint, or new."""

@@ -1,11 +1,14 @@
 import json
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 
 from spaces import Inference, Recipe
+from trainables.finetune import FineTune
 from trainables.job import Job, PanelConfig
+from trainables.notice import VARIABLE, Evicted, Notice, post
 from trainables.trial import Trial
 
 RECIPE = Recipe(
@@ -87,6 +90,57 @@ def test_interrupted_and_started_again_is_as_never_interrupted(whole, tmp_path, 
     assert scores([again.step() for _ in range(3)]) == scores(results)
 
 
+@pytest.fixture
+def notice_at(tmp_path, monkeypatch):
+    """Takes this machine's notice in after so many steps; the training is the real one."""
+    path, advance = tmp_path / "node" / "notice", FineTune.advance
+
+    def at(steps: int, leave: bool) -> None:
+        def watched(self: FineTune, count: int) -> float:
+            loss = advance(self, count)
+            if self.steps == steps:
+                post(path, Notice("spot takes this machine", time.time() + 120, leave))
+            return loss
+
+        monkeypatch.setattr(FineTune, "advance", watched)
+        monkeypatch.setenv(VARIABLE, str(path))
+
+    return at
+
+
+def test_a_notice_between_two_rungs_saves_at_once_and_the_trial_goes_on_elsewhere_to_the_same_bits(
+    whole, tmp_path, notice_at, monkeypatch
+):
+    folder, results = whole
+    shutil.copytree(folder / "cache", tmp_path / "cache")
+    notice_at(3, leave=True)
+    first = started(config(tmp_path))
+    first.step()
+    with pytest.raises(Evicted, match="spot takes this machine"):
+        first.step()
+    saved = tmp_path / "trials" / "t0001" / "step-000003"
+    assert [path.name for path in saved.iterdir()] == ["state.safetensors"]
+    with pytest.raises(Evicted):
+        started(config(tmp_path, trial="t0002")).step()
+    monkeypatch.delenv(VARIABLE)  # another machine
+    elsewhere = started(config(tmp_path))
+    assert scores([elsewhere.step() for _ in range(3)]) == scores(results)
+    assert not saved.exists()
+    assert (tmp_path / "trials/t0001/step-000006/state.safetensors").read_bytes() == (
+        folder / "trials/t0001/step-000006/state.safetensors"
+    ).read_bytes()
+
+
+def test_a_notice_with_nowhere_to_go_saves_once_and_trains_on(whole, tmp_path, notice_at):
+    folder, results = whole
+    shutil.copytree(folder / "cache", tmp_path / "cache")
+    notice_at(1, leave=False)
+    trial = started(config(tmp_path))
+    assert scores([trial.step()]) == scores(results[:1])
+    assert not (tmp_path / "trials" / "t0001" / "step-000001").exists(), "the rung's own state has taken its place"
+    assert scores([trial.step() for _ in range(2)]) == scores(results[1:])
+
+
 def test_a_reused_actor_is_as_a_fresh_one(whole, tmp_path):
     _, results = whole
     actor = started(config(tmp_path, trial="t0009", recipe=OTHER))
@@ -106,8 +160,6 @@ def test_what_goes_wrong_is_reported_and_the_actor_lives_on(whole, tmp_path):
 
 def test_a_loss_that_is_not_finite_is_a_failure_and_scores_nothing(tmp_path, monkeypatch):
     import torch
-
-    from trainables.finetune import FineTune
 
     monkeypatch.setattr(FineTune, "_loss", lambda self, predicted, batch: predicted.sum() * torch.nan)
     failed = started(config(tmp_path)).step()
