@@ -41,6 +41,9 @@ LOCAL_SETTINGS = {
     "RAY_worker_niceness": "0",  # at Ray's 15 any busy process starves the trials: their imports took 266 s
 }
 """The same for a Ray that is started here."""
+KEPT_FROM_RAY = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
+"""Tune would hand these to the trials' processes by a way that Ray's agents write into their logs. On this machine the
+trials inherit the environment anyway; the nodes of a cluster have a role, or an environment of their own."""
 OBJECT_STORE_BYTES = 150_000_000
 """Enough for results; Ray would take a third of the memory."""
 
@@ -167,6 +170,18 @@ def _ray(config: SweepConfig) -> Iterator[int]:
 
 
 @contextmanager
+def _alone() -> Iterator[None]:
+    """Inside, a Ray that starts listens on 127.0.0.1 alone, also where something imported Ray before us."""
+    from ray._private import ray_constants
+
+    before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextmanager
 def _environment(settings: dict[str, str]) -> Iterator[None]:
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
@@ -190,13 +205,14 @@ def _start(config: SweepConfig) -> None:
         ray.init(address=config.address, **quiet)
     else:
         cpus = None if config.workers is None else math.ceil(config.workers * config.cpus_per_trial)
-        ray.init(
-            address="local",  # else a cluster that was started on this machine would be joined
-            num_cpus=cpus,
-            include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES,
-            **quiet,
-        )
+        with _alone():
+            ray.init(
+                address="local",  # else a cluster that was started on this machine would be joined
+                num_cpus=cpus,
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                **quiet,
+            )
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it reports each failed trial; so do we
     global_worker_stdstream_dispatcher.remove_handler("ray_print_logs")  # and Ray each process that died
 
@@ -217,10 +233,12 @@ def _capacity(config: SweepConfig, resources: dict[str, float]) -> int:
 def _fit(config: SweepConfig, state: "SweepState", trainable: type | None, workers: int) -> None:
     """Tune runs what is left; returns when all trials have ended, or after Ctrl-C, which Tune catches."""
     from ray import tune
+    from ray.tune.execution import class_cache
 
     from search.bridge import Failures, Proposals, RemoteTrial, Rungs, trial_name
 
     shutil.rmtree(config.folder / RAY_FOLDER, ignore_errors=True)
+    class_cache.ENV_VARS_TO_PROPAGATE.difference_update(KEPT_FROM_RAY)
     resources = {"cpu": config.cpus_per_trial, "gpu": config.gpus_per_trial}
     tune.Tuner(
         tune.with_resources(trainable or RemoteTrial, resources),
