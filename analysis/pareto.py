@@ -5,7 +5,10 @@ values, or one for all. A row with a NaN is never on a front, adds no volume and
 """
 
 import heapq
+import math
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -168,11 +171,14 @@ def _volume(front: Floats, reference: Floats) -> float:
         return float(((reference[0] - front[:, 0]) * (tops - front[:, 1])).sum())
     depths, faces, corner = reference[0] - front[:, 0], front[:, 1:], reference[1:]
     return float(
-        sum(depth * _added(face, faces[:i], corner) for i, (depth, face) in enumerate(zip(depths, faces, strict=True)))
+        sum(
+            depth * added_volume(face, faces[:i], corner)
+            for i, (depth, face) in enumerate(zip(depths, faces, strict=True))
+        )
     )
 
 
-def _added(point: Floats, others: Floats, reference: Floats) -> float:
+def added_volume(point: Floats, others: Floats, reference: Floats) -> float:
     """The volume that a point adds to others: its own, less the others' limited to it (WFG's exclhv)."""
     limited = np.maximum(point, others)
     return float(np.prod(reference - point)) - _volume(_below(limited, reference), reference)
@@ -182,7 +188,7 @@ def _exclusive(unique: Floats, reference: Floats) -> Floats:
     front = _first_layer(unique)
     rows = np.arange(len(unique))
     return np.array(
-        [_added(point, unique[rows != i], reference) if front[i] else 0.0 for i, point in enumerate(unique)]
+        [added_volume(point, unique[rows != i], reference) if front[i] else 0.0 for i, point in enumerate(unique)]
     )
 
 
@@ -199,19 +205,51 @@ def _exclusive_2d(unique: Floats, reference: Floats) -> Floats:
     return volumes
 
 
+_FEW = 24
+"""A loop over so many points is faster than numpy's start."""
+
+
+def take_greedily(
+    first: Sequence[float], second: Sequence[float], ties: Sequence[Any], reference: Sequence[float]
+) -> Iterator[int]:
+    """Places of a layer's points with losses `first`, which rise, and `second`, which fall; the next is always the one
+    that adds most below the reference to those before it, and of several the one that `ties` sorts first.
+
+    What a point adds is a box that ends at the nearest taken point on either side. So taking one splits the points
+    between two taken ones in two parts, and only these have to be looked through again: O(n log n) for an even layer.
+    """
+    right, top = map(float, reference)
+    xs, ys = [min(x, right) for x in first], [min(y, top) for y in second]
+    columns = np.array([xs, ys])
+
+    def best(begin: int, stop: int, end: float, top: float) -> tuple[float, Any, int, int, int, float, float]:
+        if stop - begin > _FEW:
+            gains = (end - columns[0, begin:stop]) * (top - columns[1, begin:stop])
+            gain = float(gains.max())
+            place = min((begin + np.flatnonzero(gains == gain)).tolist(), key=ties.__getitem__)
+        else:
+            gain, place = -math.inf, -1
+            for i in range(begin, stop):
+                more = (end - xs[i]) * (top - ys[i])
+                if more > gain or (more == gain and ties[i] < ties[place]):
+                    gain, place = more, i
+        return -gain, ties[place], place, begin, stop, end, top
+
+    parts = [best(0, len(xs), right, top)] if xs else []
+    while parts:
+        _, _, place, begin, stop, end, top = heapq.heappop(parts)
+        yield place
+        if begin < place:
+            heapq.heappush(parts, best(begin, place, xs[place], top))
+        if place + 1 < stop:
+            heapq.heappush(parts, best(place + 1, stop, end, ys[place]))
+
+
 def _greedy_2d(layer: Floats, reference: Floats) -> NDArray[np.int64]:
-    """Each point's free box shrinks to the nearest taken point on either side; the largest box is next."""
-    ends, tops = np.full(len(layer), reference[0]), np.full(len(layer), reference[1])
-    left = np.ones(len(layer), dtype=bool)
-    order = np.empty(len(layer), dtype=np.int64)
-    for i in range(len(layer)):
-        gains = np.where(left, (ends - layer[:, 0]) * (tops - layer[:, 1]), -1.0)
-        order[i] = taken = int(gains.argmax())
-        left[taken] = False
-        x, y = layer[taken]
-        ends = np.where(layer[:, 0] <= x, np.minimum(ends, x), ends)
-        tops = np.where(layer[:, 0] >= x, np.minimum(tops, y), tops)
-    return order
+    by_first = np.lexsort((-layer[:, 1], layer[:, 0]))
+    first, second = layer[by_first].T.tolist()
+    order = take_greedily(first, second, by_first.tolist(), reference.tolist())
+    return by_first[np.fromiter(order, dtype=np.int64, count=len(layer))]
 
 
 def _greedy(layer: Floats, reference: Floats) -> NDArray[np.int64]:
@@ -224,5 +262,5 @@ def _greedy(layer: Floats, reference: Floats) -> NDArray[np.int64]:
         if taken_before == len(order):
             order.append(i)
         else:
-            heapq.heappush(queue, (-_added(layer[i], layer[order], reference), i, len(order)))
+            heapq.heappush(queue, (-added_volume(layer[i], layer[order], reference), i, len(order)))
     return np.array(order, dtype=np.int64)

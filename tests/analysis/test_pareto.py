@@ -21,9 +21,9 @@ from analysis.pareto import (
 
 
 @st.composite
-def point_sets(draw, most=12, nan=False):
+def point_sets(draw, most=12, nan=False, objectives=st.integers(1, 4)):  # noqa: B008
     """n x m losses: from a coarse grid (ties and duplicates abound) or from the continuum, some beyond 1."""
-    m, n = draw(st.integers(1, 4)), draw(st.integers(0, most))
+    m, n = draw(objectives), draw(st.integers(0, most))
     values = draw(st.sampled_from([st.integers(0, 5).map(lambda k: k / 4), st.floats(-0.5, 1.5)]))
     if nan:
         values = st.one_of(values, values, values, st.just(float("nan")))
