@@ -94,19 +94,32 @@ def decide(table: Sequence[Observation], checkpoint: Sequence[Observation], rule
     checkpoint already, nor in which order it is. As in ASHA a rung is not waited for: the first to arrive
     find nobody to be worse than and pass, however bad they are, so early rungs let through more than one in eta.
     """
-    for observation in checkpoint:
-        if not np.isfinite(to_losses(rule.objectives, [observation.scores])).all():
-            named = ", ".join(f"{o.name} {observation.scores[o.name]}" for o in rule.objectives)
-            return Stop("failed", f"scores of {observation.name} are not finite: {named}")
+    broken = not_finite(checkpoint, rule)
+    if broken is not None:
+        return broken
     trial, steps = checkpoint[0].trial, checkpoint[0].steps
     losses, trials = _rung(table, checkpoint, rule)
     order, free = _ranked(losses, rule)
     ranking = list(dict.fromkeys(trials[i] for i in order))
-    place, of = ranking.index(trial) + 1, len(ranking)
+    on_first = any(free[i] for i, name in enumerate(trials) if name == trial)
+    return in_place(ranking.index(trial) + 1, on_first, len(ranking), steps, rule)
+
+
+def not_finite(checkpoint: Sequence[Observation], rule: Rule) -> Stop | None:
+    """The end of a trial that scored something that is no number, if it did."""
+    for observation in checkpoint:
+        if not all(math.isfinite(observation.scores[o.name]) for o in rule.objectives):
+            named = ", ".join(f"{o.name} {observation.scores[o.name]}" for o in rule.objectives)
+            return Stop("failed", f"scores of {observation.name} are not finite: {named}")
+    return None
+
+
+def in_place(place: int, on_first: bool, of: int, steps: int, rule: Rule) -> Decision:
+    """The decision about a trial at a place of its rung; `on_first`: it is on the first layer."""
     if steps >= rule.rungs[-1]:
         return Stop("finished", f"reached the last rung, {steps} steps")
     allowed = of if isinstance(rule, RunAll) else quota(of, rule.eta)
-    if place <= allowed or any(free[i] for i, name in enumerate(trials) if name == trial):
+    if place <= allowed or on_first:
         return Continue(place, of)
     return Stop("stopped", f"place {place} of {of} at {steps} steps, {allowed} may go on")
 

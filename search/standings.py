@@ -1,0 +1,110 @@
+"""The rungs of a sweep as they fill: `rungs.decide` over the table, without going through the table each time."""
+
+from bisect import bisect_left, insort
+from collections.abc import Sequence
+from itertools import takewhile
+
+import numpy as np
+
+from analysis.growing import GrowingLayers
+from search.rungs import Decision, ParetoAsha, Rule, decide, in_place, not_finite
+from spaces import REFERENCE_LOSS, Observation, to_losses
+
+Row = tuple[str, int, str]
+"""An observation's key: trial, steps and label."""
+
+
+class Standings:
+    """A cache, and no more: what it decides is what `decide` decides over all observations that it was given.
+
+    A decision costs the layers that the new observations change and the places before theirs on their own layer, not
+    the whole rung. With three or more objectives the rung is ranked anew.
+    """
+
+    def __init__(self, rule: Rule) -> None:
+        self._rule = rule
+        self._rungs: dict[int, _Rung] = {}
+
+    def decide(self, checkpoint: Sequence[Observation]) -> Decision:
+        """Takes the checkpoint in, unless its scores are no numbers, and decides about its trial."""
+        broken = not_finite(checkpoint, self._rule)
+        if broken is not None:
+            return broken
+        rung = self.add(checkpoint)
+        if rung.layers is None and isinstance(self._rule, ParetoAsha):
+            return decide(rung.observations, checkpoint, self._rule)
+        trial, steps = checkpoint[0].trial, checkpoint[0].steps
+        return in_place(*rung.standing(trial), rung.trials, steps, self._rule)
+
+    def add(self, checkpoint: Sequence[Observation]) -> "_Rung":
+        """Takes a checkpoint in that was decided about before; its rung."""
+        steps = checkpoint[0].steps
+        rung = self._rungs.setdefault(steps, _Rung(self._rule))
+        known = [o for o in checkpoint if rung.has(o)]
+        if known and any(rung.differs(o) for o in known):  # of two observations with one key the new one counts
+            new = {o.key for o in checkpoint}
+            rung = self._rungs[steps] = _Rung(self._rule, [o for o in rung.observations if o.key not in new])
+            known = []
+        rung.take([o for o in checkpoint if o not in known])
+        return rung
+
+
+class _Rung:
+    """All finite observations with the same steps, ranked."""
+
+    def __init__(self, rule: Rule, observations: Sequence[Observation] = ()) -> None:
+        self._objectives = rule.objectives
+        pareto = isinstance(rule, ParetoAsha)
+        self.layers = GrowingLayers() if pareto and len(rule.objectives) == 2 else None
+        self._means: list[tuple[float, Row]] = []
+        self._observations: dict[Row, Observation] = {}
+        self._rows: dict[str, list[Row]] = {}
+        self._single = True
+        """No trial has two observations here, so that observations need only be counted."""
+        self.take(observations)
+
+    @property
+    def observations(self) -> list[Observation]:
+        return list(self._observations.values())
+
+    @property
+    def trials(self) -> int:
+        return len(self._rows)
+
+    def has(self, observation: Observation) -> bool:
+        return observation.key in self._observations
+
+    def differs(self, observation: Observation) -> bool:
+        kept = self._observations[observation.key]
+        return any(kept.scores[o.name] != observation.scores[o.name] for o in self._objectives)
+
+    def take(self, observations: Sequence[Observation]) -> None:
+        losses = to_losses(self._objectives, [o.scores for o in observations])
+        for observation, row in zip(observations, losses, strict=True):
+            if not np.isfinite(row).all():
+                continue
+            key = observation.key
+            self._observations[key] = observation
+            rows = self._rows.setdefault(observation.trial, [])
+            rows.append(key)
+            self._single = self._single and len(rows) == 1
+            if self.layers is not None:
+                self.layers.add(row.tolist(), key)
+            else:
+                insort(self._means, (float(row.mean()), key))
+
+    def standing(self, trial: str) -> tuple[int, bool]:
+        """A trial's place, by the best of its observations, and whether one of them is on the first layer."""
+        if self.layers is None:
+            mine = min((float(to_losses(self._objectives, [self._observations[key].scores]).mean()), key)
+                       for key in self._rows[trial])  # fmt: skip
+            before = bisect_left(self._means, mine)
+            ahead = before if self._single else len({key[0] for _, key in self._means[:before]})
+            return 1 + ahead, False
+        layer = min(self.layers.rank(key) for key in self._rows[trial])
+        order = self.layers.order(layer, (REFERENCE_LOSS, REFERENCE_LOSS))
+        ahead = [key[0] for key in takewhile(lambda key: key[0] != trial, order)]
+        if self._single:
+            return 1 + self.layers.before(layer) + len(ahead), layer == 0
+        earlier = (key[0] for rank in range(layer) for key in self.layers.on(rank))
+        return 1 + len({*earlier, *ahead}), layer == 0
