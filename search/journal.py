@@ -4,6 +4,7 @@ import json
 import math
 import os
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -121,12 +122,12 @@ class Ledger:
     """The last event, if the driver ended in order."""
     seconds: float = 0.0
     """From the sweep's start to the last event, the time without a driver left out."""
+    table: list[Observation] = field(default_factory=list)
+    """All observations, in the order of their arrival. It only grows: who has seen n of them looks at `table[n:]`."""
+    statuses: Counter[Status] = field(default_factory=Counter)
+    """How many trials ended in which way."""
+    _reached: dict[str, int] = field(default_factory=dict)
     _last: float | None = None
-
-    @property
-    def table(self) -> list[Observation]:
-        """All observations, in the order of their arrival."""
-        return [observation for event in self.observed.values() for observation in event.observations]
 
     @property
     def unfinished(self) -> list[Proposed]:
@@ -135,7 +136,12 @@ class Ledger:
 
     def reached(self, trial: str) -> int:
         """The last rung that a trial was scored at, 0 if none."""
-        return max((steps for name, steps in self.observed if name == trial), default=0)
+        return self._reached.get(trial, 0)
+
+    @property
+    def scored(self) -> int:
+        """How many trials have a scored checkpoint."""
+        return len(self._reached)
 
     def add(self, event: Event) -> None:
         """Takes the event in. ValueError when it contradicts what happened before."""
@@ -148,9 +154,12 @@ class Ledger:
             case Observed(main=main):
                 self._known(main.trial)
                 self._once(self.observed, (main.trial, main.steps), event)
+                self.table.extend(event.observations)
+                self._reached[main.trial] = max(main.steps, self.reached(main.trial))
             case Ended(trial=trial):
                 self._known(trial)
                 self._once(self.endings, trial, event)
+                self.statuses[event.status] += 1
             case Tracked(parent_run_id=run):
                 self.parent_run_id = run
             case Closed():

@@ -1,7 +1,6 @@
 """What a running sweep shows: a table that renews itself, or plain lines where there is no terminal."""
 
 import time
-from dataclasses import dataclass
 from typing import Protocol
 
 from rich.console import Console, Group
@@ -10,67 +9,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from search.front import front_of, hypervolume_of
 from search.journal import Ended, Event, Ledger, Observed
 from search.rungs import Continue
-from spaces import Objective, Observation, Space
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a sweep is."""
-
-    trials: int
-    """How many there are to be."""
-    running: int
-    """Started and not ended."""
-    finished: int
-    stopped: int
-    failed: int
-    reached: tuple[tuple[int, int], ...]
-    """(rung, how many trials were scored at it)."""
-    front: int
-    """Observations on the front."""
-    hypervolume: float
-    best: tuple[tuple[Objective, Observation], ...]
-    """Each objective's best observation."""
-    busy: float
-    """Seconds of work of all trials so far."""
-
-    @property
-    def ended(self) -> int:
-        return self.finished + self.stopped + self.failed
-
-    def seconds_left(self, workers: int) -> float | None:
-        """From what the trials took so far; the running ones are taken to be half way. None before the first end."""
-        if self.ended == 0:
-            return None
-        each = self.busy / (self.ended + self.running / 2)
-        return each * (self.trials - self.ended - self.running / 2) / workers
-
-
-def progress(ledger: Ledger, space: Space, trials: int) -> Progress:
-    table = ledger.table
-    statuses = [event.status for event in ledger.endings.values()]
-    rungs = [steps for _, steps in ledger.observed]
-    sign = {o.name: -1.0 if o.direction == "maximize" else 1.0 for o in space.objectives}
-    best = (
-        tuple((o, min(table, key=lambda seen: sign[o.name] * seen.scores[o.name])) for o in space.objectives)
-        if table
-        else ()
-    )
-    return Progress(
-        trials=trials,
-        running=len(ledger.proposals) - len(ledger.endings),
-        finished=statuses.count("finished"),
-        stopped=statuses.count("stopped"),
-        failed=statuses.count("failed"),
-        reached=tuple((rung, rungs.count(rung)) for rung in space.rungs),
-        front=len(front_of(table, space.objectives)),
-        hypervolume=hypervolume_of(table, space.objectives),
-        best=best,
-        busy=sum(o.cost.total for o in table),
-    )
+from search.tally import Tally
+from spaces import Space
 
 
 class Reporter(Protocol):
@@ -102,6 +44,7 @@ class PlainLines:
 
     def __init__(self, console: Console, space: Space, trials: int) -> None:
         self._console, self._space, self._trials = console, space, trials
+        self._tally = Tally(space)
         self._began = time.monotonic()
 
     def opened(self, text: str) -> None:
@@ -120,7 +63,7 @@ class PlainLines:
                 verdict = f"goes on ({event.decision.place} of {event.decision.of})" if on else event.decision.reason
                 self._line(f"{seen.trial} at {seen.steps} steps: {scores}; {verdict}")
             case Ended():
-                value = hypervolume_of(ledger.table, self._space.objectives)
+                value = self._tally.hypervolume(ledger)
                 count = f"{len(ledger.endings)} of {self._trials} trials, hypervolume {value:.3f}"
                 self._line(
                     f"{event.trial} {event.status} ({count})"
@@ -143,9 +86,10 @@ class LiveTable:
     """A table that stays in place; notes scroll above it."""
 
     def __init__(self, console: Console, space: Space, trials: int) -> None:
-        self._space, self._trials, self._workers = space, trials, 0
+        self._trials, self._workers = trials, 0
         self._began = time.monotonic()
-        self._progress = progress(Ledger(), space, trials)
+        self._tally = Tally(space)
+        self._progress = self._tally.progress(Ledger(), trials)
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=1)
 
     def opened(self, text: str) -> None:
@@ -156,7 +100,7 @@ class LiveTable:
         self._workers = workers
 
     def event(self, event: Event, ledger: Ledger) -> None:
-        self._progress = progress(ledger, self._space, self._trials)
+        self._progress = self._tally.progress(ledger, self._trials)
 
     def note(self, text: str) -> None:
         self._live.console.print(text, markup=False, highlight=False)

@@ -11,8 +11,9 @@ import numpy as np
 
 from search.config import SamplerKind
 from search.journal import Ended, Event, Journal, Ledger, Observed, Proposed, Status
-from search.rungs import Decision, Rule, Stop, decide
+from search.rungs import Decision, Rule, Stop
 from search.sampler import Sampler
+from search.standings import Standings
 from spaces import Cost, Inference, Observation, Recipe, Space
 
 REPEATS = 20
@@ -59,6 +60,10 @@ class SweepState:
             failed=[trial for trial, event in ledger.endings.items() if event.status == "failed"],
             ended=ledger.endings,
         )
+        self._standings = Standings(rule)
+        for event in ledger.observed.values():
+            self._standings.add(event.observations)
+        self._tried = {event.recipe for event in ledger.proposals.values()}
         self._end_what_was_decided()
         self._waiting = deque(ledger.unfinished)
 
@@ -88,6 +93,7 @@ class SweepState:
         assignment = Assignment(f"t{number:04d}", recipe, seed, values)
         self._append(Proposed(self._clock(), assignment.trial, recipe, values, seed))
         self.sampler.accept(assignment.trial, values)
+        self._tried.add(recipe)
         return assignment
 
     def record(self, result: Mapping[str, Any]) -> Decision:
@@ -99,7 +105,7 @@ class SweepState:
         if known is not None:
             return known.decision
         checkpoint = tuple(self._observation(result, values) for values in result["observations"])
-        decision = decide(self.ledger.table, checkpoint, self.rule)
+        decision = self._standings.decide(checkpoint)
         if isinstance(decision, Stop) and decision.status == "failed":
             return self.failed(trial, decision.reason)
         self._append(Observed(self._clock(), checkpoint, decision, str(Path(result["folder"]))))
@@ -115,11 +121,10 @@ class SweepState:
         return Stop("failed", self.ledger.endings[trial].reason)
 
     def _new_recipe(self) -> tuple[Recipe, dict[str, Any]]:
-        tried = {event.recipe for event in self.ledger.proposals.values()}
         for attempt in range(REPEATS + 1):
             values = self.sampler.propose(attempt)
             recipe = self.sampler.space.recipe(values)
-            if recipe not in tried:
+            if recipe not in self._tried:
                 break
         return recipe, values
 

@@ -10,8 +10,9 @@ from rich.console import Console
 from search import cli, show
 from search.generate import pick
 from search.journal import Ended, Journal, Observed, Opened, Proposed
-from search.live import LiveTable, PlainLines, Progress, progress
+from search.live import LiveTable, PlainLines
 from search.rungs import Continue, Stop
+from search.tally import Progress, Tally
 from spaces import Inference, InputError, Observation, Recipe, load_space, shipped_spaces
 from tests.search.examples import observed, small_space, small_sweep
 
@@ -171,7 +172,7 @@ def test_help_does_not_wait_for_the_heavy_libraries():
 
 def test_progress_counts_and_estimates(home):
     found = show.find(home, "small")
-    seen = progress(found.ledger, found.space, 4)
+    seen = Tally(found.space).progress(found.ledger, 4)
     assert (seen.running, seen.finished, seen.stopped, seen.failed, seen.ended) == (1, 0, 1, 1, 2)
     assert seen.reached == ((10, 2), (20, 2), (40, 0)) and seen.front == 3
     assert {objective.name: o.trial for objective, o in seen.best} == {"identity": "t0002", "pose": "t0001"}
