@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from spaces.errors import InputError
+from spaces.text import parse_yaml
 
 
 class Document:
@@ -15,14 +16,7 @@ class Document:
         """InputError when the text is no YAML, no mapping, or has a key twice."""
         self.where = where
         self.lines: dict[tuple[str, ...], int] = {}
-        try:
-            root = yaml.compose(text, Loader=yaml.SafeLoader)
-            values = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            raise InputError(
-                self._at(mark.line + 1 if mark else 1), f"is not YAML: {getattr(error, 'problem', error)}"
-            ) from None
+        root, values = parse_yaml(text, where)
         for key, line in _key_lines(root):
             if key in self.lines:
                 raise InputError(self._at(line), f"{'.'.join(key)}: is there already, in line {self.lines[key]}")

@@ -1,5 +1,7 @@
 """The one exception that a person may see: a mistake in what they gave, said in one line."""
 
+from spaces.wording import one_line
+
 
 class InputError(ValueError):
     """Bad input: where (file, line or field), the value, and what would be right.
@@ -8,4 +10,4 @@ class InputError(ValueError):
     """
 
     def __init__(self, where: object, problem: str) -> None:
-        super().__init__(" ".join(f"{where}: {problem}".split()))
+        super().__init__(one_line(f"{where}: {problem}"))

@@ -175,8 +175,8 @@ def _check_value(document: Document, context: dict[str, Any], name: str, value: 
 
 
 def is_number(value: Any) -> bool:
-    """YAML's booleans are Python's, which are numbers too."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """YAML's booleans are Python's, which are numbers too; and its whole numbers know no end, which floats do."""
+    return isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**300)
 
 
 def _reads_as_number(text: str) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 from spaces.errors import InputError
 from spaces.parse import parse_space
 from spaces.space import Space
+from spaces.text import YAML_BYTES, read_text
 
 SHIPPED = Path(__file__).parent
 
@@ -24,7 +25,7 @@ def load_space(name_or_path: str) -> Space:
     """A shipped space by name, or any by file. InputError names the file, the line and what would be right."""
     path = space_file(name_or_path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, YAML_BYTES)
     except (OSError, UnicodeDecodeError) as error:
         shipped = ", ".join(shipped_spaces())
         raise InputError(

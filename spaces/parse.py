@@ -18,6 +18,7 @@ from spaces.space import Space
 KEYS = ("about", "base", "controlnet", "subject", "rungs", "eta", "objectives", "recipe", "inference")
 MOST_INFERENCES = 16
 """So many ways to draw a checkpoint may be scored; each costs a whole panel at every rung."""
+MOST_STEPS = 1_000_000
 STEP_FIELDS = ("text_encoder_until", "token_until", "pose_from")
 """Fields that are a number of training steps: what they begin or end must happen before the last rung."""
 _POINTS = 256
@@ -34,10 +35,10 @@ def parse_space(text: str, name: str, where: object = "space") -> Space:
     fixed, parameters = read_fields(document)
     space = Space(
         name=name,
-        about=str(values.get("about", "")).strip(),
-        base=str(values.get("base", "puppets")),
-        controlnet=_controlnet(document),
-        subject=str(values.get("subject", "")),
+        about=_text(document, "about", "what it searches", "").strip(),
+        base=_text(document, "base", "a folder or a hub id such as owner/name", "puppets"),
+        controlnet=_text(document, "controlnet", "a folder or a hub id such as owner/name", None),
+        subject=_text(document, "subject", "a folder", ""),
         rungs=_rungs(document),
         eta=_eta(document),
         objectives=_objectives(document),
@@ -50,19 +51,20 @@ def parse_space(text: str, name: str, where: object = "space") -> Space:
     return space
 
 
-def _controlnet(document: Document) -> str | None:
-    given = document.values.get("controlnet")
+def _text(document: Document, name: str, what: str, default: str | None) -> str | None:
+    given = document.values.get(name, default)
     if given is not None and not isinstance(given, str):
-        raise document.error(("controlnet",), f"{given!r} should be a folder or a hub id such as owner/name")
-    return given
+        raise document.error((name,), f"{given!r} should be {what}")
+    return default if given is None else given
 
 
 def _rungs(document: Document) -> tuple[int, ...]:
     given = document.values.get("rungs")
-    whole = isinstance(given, list) and all(isinstance(r, int) and not isinstance(r, bool) and r > 0 for r in given)
-    if not whole or not given or sorted(set(given)) != given:
+    steps = isinstance(given, list) and all(type(r) is int and 0 < r <= MOST_STEPS for r in given)
+    if not steps or not given or sorted(set(given)) != given:
         raise document.error(
-            ("rungs",), f"{given!r} should be a list of increasing step counts, such as [100, 200, 400]"
+            ("rungs",),
+            f"{given!r} should be a list of increasing step counts up to {MOST_STEPS:,}, such as [100, 200, 400]",
         )
     return tuple(given)
 
@@ -76,7 +78,7 @@ def _eta(document: Document) -> float:
 
 def _objectives(document: Document) -> tuple[Objective, ...]:
     given = document.values.get("objectives", ["identity", "pose"])
-    if not isinstance(given, list):
+    if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
         raise document.error(("objectives",), f"{given!r} should be a list, such as [identity, pose]")
     return parse_objectives(given, document.place(("objectives",)))
 
@@ -92,12 +94,13 @@ def _inferences(document: Document) -> tuple[Inference, ...]:
         if values == [] or isinstance(values, dict):
             raise document.error(("inference", name), f"{values!r} should be a value or a list of values")
     lists = [values if isinstance(values, list) else [values] for values in given.values()]
-    ways = [dict(zip(given, values, strict=True)) for values in product(*lists)]
-    if len(ways) > MOST_INFERENCES:
+    count = math.prod(len(values) for values in lists)
+    if count > MOST_INFERENCES:
         counts = " x ".join(str(len(values)) for values in lists)
         raise document.error(
-            ("inference",), f"{counts} are {len(ways)} ways to draw, it should be at most {MOST_INFERENCES}"
+            ("inference",), f"{counts} are {count} ways to draw, it should be at most {MOST_INFERENCES}"
         )
+    ways = [dict(zip(given, values, strict=True)) for values in product(*lists)]
     inferences = tuple(_inference(document, values) for values in ways)
     names = [inference.name for inference in inferences]
     for number, name in enumerate(names):

@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spaces import InputError
+from spaces.text import YAML_BYTES, parse_yaml, read_text
 from trainables.skeleton.shape import OPENPOSE_18, PUPPET_13, Drawing, Skeleton
 
 _HERE = Path(__file__).parent
@@ -34,16 +35,12 @@ def load_skeleton(path: str | Path) -> Skeleton:
     """A skeleton from YAML; every mistake is an InputError with file, line, field, value and what would be right."""
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, YAML_BYTES)
     except UnicodeDecodeError as error:
         raise InputError(path, f"is not UTF-8 (byte {error.start})") from None
-    except (OSError, ValueError) as error:
-        raise InputError(path, f"cannot be read ({getattr(error, 'strerror', None) or error})") from None
-    try:
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(path, f"is not YAML ({error})") from None
+    except OSError as error:
+        raise InputError(path, f"cannot be read ({error.strerror})") from None
+    tree, values = parse_yaml(text, path)
     if not isinstance(values, dict):
         raise InputError(path, f"should be a mapping with {_SHAPE}")
     return _Checker(path, tree).skeleton(values)

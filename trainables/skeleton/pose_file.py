@@ -1,11 +1,11 @@
 """A pose in a file of its own."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 
 from spaces import InputError
+from spaces.text import parse_json, read_text
 from trainables.skeleton.file import skeleton_named
 from trainables.skeleton.shape import Skeleton
 
@@ -18,11 +18,11 @@ def load_pose(path: str | Path) -> tuple[np.ndarray, Skeleton, int]:
     """
     path = Path(path)
     try:
-        values = json.loads(path.read_text(encoding="utf-8-sig"))
+        values = parse_json(read_text(path), path)
     except OSError as error:
         raise InputError(path, f"cannot be read ({error.strerror})") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(path, f"is not JSON ({error})") from None
+    except UnicodeDecodeError as error:
+        raise InputError(path, f"is not UTF-8 (byte {error.start})") from None
     if not isinstance(values, dict) or not {"skeleton", "size", "keypoints"} <= set(values):
         raise InputError(path, 'should be {"skeleton": NAME, "size": PIXELS, "keypoints": [[x, y, visible], ...]}')
     skeleton = skeleton_named(values["skeleton"], f"{path}: skeleton", path.parent)

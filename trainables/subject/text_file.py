@@ -1,16 +1,15 @@
 """Reads text that people write into values, and says what is wrong with it."""
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from spaces import InputError
+from spaces import InputError, text
+from spaces.text import JSON_BYTES
 
 Model = TypeVar("Model", bound=BaseModel)
 Tell = Callable[[InputError], None]
@@ -31,10 +30,10 @@ def telling(tell: Tell) -> Iterator[None]:
         tell(mistake)
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, most: int = JSON_BYTES) -> str:
     """UTF-8, with or without a byte order mark."""
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return text.read_text(path, most)
     except FileNotFoundError:
         raise InputError(path, "is missing; a subject has subject.yaml, metadata.jsonl and pictures") from None
     except UnicodeDecodeError as error:
@@ -44,22 +43,15 @@ def read_text(path: Path) -> str:
 
 
 def read_yaml(path: Path) -> Any:
-    try:
-        return yaml.safe_load(read_text(path))
-    except InputError:
-        raise
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(path, f"is not YAML ({error})") from None
+    return text.parse_yaml(read_text(path, text.YAML_BYTES), path)[1]
 
 
 def json_lines(path: Path, tell: Tell) -> Iterator[tuple[str, Any]]:
     """The values of a file's lines, each with its place; blank lines are passed over."""
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if line.strip():
-            try:
-                yield f"{path}:{number}", json.loads(line)
-            except (ValueError, RecursionError) as error:
-                tell(InputError(f"{path}:{number}", f"is not JSON ({error})"))
+            with telling(tell):
+                yield f"{path}:{number}", text.parse_json(line, f"{path}:{number}")
 
 
 def parsed(model: type[Model], values: Any, where: object, tell: Tell) -> Model | None:
