@@ -1,12 +1,13 @@
 """Observations as a table, and how they are kept in MLflow.
 
 In MLflow a sweep is a run of the experiment `posefront`, each trial a nested run: the recipe's fields are its
-parameters, every score and cost is a metric with training steps as step, trial name and seed are tags. Metrics of
-another observation than a checkpoint's main one are named `LABEL/NAME`, which MLflow shows as a section.
+parameters, every score and cost is a metric with training steps as step, trial name, seed and device are tags.
+Metrics of another observation than a checkpoint's main one are named `LABEL/NAME`, which MLflow shows as a section.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -23,6 +24,11 @@ TRIAL_TAG = "trial"
 SEED_TAG = "seed"
 COST_PREFIX = "seconds."
 """Costs, which MLflow shows after the scores since it sorts by name."""
+SECONDS = ("train", "score", "load")
+MEMORY = ("peak_memory", "card_memory")
+"""A cost's bytes, logged where they were measured as `peak_memory` and `card_memory`."""
+DEVICE_TAG = "device"
+"""What a trial ran on: a name, or where there were several `100: NAME; 200: NAME`, by the rungs that they reached."""
 INFERENCES_PARAM = "inferences"
 """The sweep's parameter with the ways in which its checkpoints are drawn, a JSON list, the main one first."""
 
@@ -38,6 +44,7 @@ def frame(observations: Sequence[Observation]) -> pd.DataFrame:
         | o.recipe.model_dump()
         | o.inference.model_dump()
         | metrics(o)
+        | {"device": o.cost.device}
         for o in observations
     ]
     first = ["trial", "seed", "steps", "label", *Recipe.model_fields, *Inference.model_fields]
@@ -47,8 +54,24 @@ def frame(observations: Sequence[Observation]) -> pd.DataFrame:
 
 def metrics(observation: Observation) -> dict[str, float]:
     """An observation's numbers by the names they have in MLflow: scores as they are, costs as `seconds.*`."""
-    costs = {COST_PREFIX + name: seconds for name, seconds in vars(observation.cost).items()}
-    return observation.scores | costs
+    cost = observation.cost
+    costs = {COST_PREFIX + name: getattr(cost, name) for name in SECONDS}
+    memory = {name: float(getattr(cost, name)) for name in MEMORY if getattr(cost, name)}
+    return observation.scores | costs | memory
+
+
+def devices_tag(devices: Mapping[int, str]) -> str:
+    """The tag's text, from the device behind each rung's checkpoint."""
+    names = set(devices.values())
+    return names.pop() if len(names) == 1 else "; ".join(f"{steps}: {name}" for steps, name in sorted(devices.items()))
+
+
+def devices_of(text: str, rungs: Iterable[int]) -> dict[int, str]:
+    """What `devices_tag` was made from, for a trial that was scored at these rungs."""
+    entries = [re.fullmatch(r"(\d+): (.*)", entry) for entry in text.split("; ")]
+    if all(entries):
+        return {int(entry[1]): entry[2] for entry in entries if entry}
+    return dict.fromkeys(rungs, text)
 
 
 def in_mlflow(label: str, metric: str) -> str:
@@ -90,18 +113,21 @@ def history(client: "MlflowClient", run: "Run") -> dict[int, dict[str, float]]:
 def _observations(client: "MlflowClient", run: "Run", ways: Mapping[str, Inference]) -> Iterator[Observation]:
     params = {name: _value(text) for name, text in run.data.params.items()}
     recipe = Recipe.parse(params, f"run {run.info.run_name}")
-    for steps, logged in history(client, run).items():
+    checkpoints = history(client, run)
+    devices = devices_of(run.data.tags.get(DEVICE_TAG, ""), checkpoints)
+    for steps, logged in checkpoints.items():
         for label, inference in ways.items():
             values = {name: value for name, value in logged.items() if name.rpartition("/")[0] == label}
             numbers = {name.rpartition("/")[2]: value for name, value in values.items()}
             costs = {name.removeprefix(COST_PREFIX): v for name, v in numbers.items() if name.startswith(COST_PREFIX)}
+            memory = {name: int(numbers.pop(name)) for name in MEMORY if name in numbers}
             yield Observation(
                 trial=run.data.tags[TRIAL_TAG],
                 recipe=recipe,
                 seed=int(run.data.tags[SEED_TAG]),
                 steps=steps,
                 scores={name: value for name, value in numbers.items() if not name.startswith(COST_PREFIX)},
-                cost=Cost(**costs),
+                cost=Cost(**costs, **memory, device=devices.get(steps, "")),
                 inference=inference,
                 label=label,
             )

@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from analysis.observations import (
+    DEVICE_TAG,
     EXPERIMENT,
     PARENT_TAG,
     SEED_TAG,
     TRIAL_TAG,
     child_runs,
+    devices_of,
+    devices_tag,
     history,
     in_mlflow,
     metrics,
@@ -59,6 +62,8 @@ class _Child:
 
     run_id: str
     observed: set[int] = field(default_factory=set)
+    devices: dict[int, str] = field(default_factory=dict)
+    """By the rungs whose checkpoints they made."""
     pictured: set[int] = field(default_factory=set)
     kept: set[int] = field(default_factory=set)
     stale: set[int] = field(default_factory=set)
@@ -131,7 +136,7 @@ class Tracking:
         is the checkpoint's, `SWEEP/trials/TRIAL/STEP`. The untuned base's panel is step 0 of the pictures, where
         MLflow's time slider stands first.
         """
-        from mlflow.entities import Metric
+        from mlflow.entities import Metric, RunTag
 
         child, steps = self._children[checkpoint[0].trial], checkpoint[0].steps
         self._picture(child, 0, folder.parents[2] / "panel" / "base.png")
@@ -143,7 +148,9 @@ class Tracking:
                 for observation in checkpoint
                 for name, value in metrics(observation).items()
             ]
-            self._client.log_batch(child.run_id, metrics=numbers)
+            child.devices |= {steps: checkpoint[0].cost.device} if checkpoint[0].cost.device else {}
+            tags = [RunTag(DEVICE_TAG, devices_tag(child.devices))] if child.devices else []
+            self._client.log_batch(child.run_id, metrics=numbers, tags=tags)
             child.observed.add(steps)
 
     def trial_ended(self, trial: str, status: str, reason: str) -> None:
@@ -228,9 +235,11 @@ class Tracking:
     def _recall(self, run: "Run") -> _Child:
         artifacts = [info.path for info in self._client.list_artifacts(run.info.run_id)]
         pictures = self._client.list_artifacts(run.info.run_id, "images") if "images" in artifacts else []
+        observed, device = set(history(self._client, run)), run.data.tags.get(DEVICE_TAG)
         return _Child(
             run_id=run.info.run_id,
-            observed=set(history(self._client, run)),
+            observed=observed,
+            devices=devices_of(device, observed) if device else {},
             pictured={int(info.path.split("+step+")[1].split("+")[0]) for info in pictures},
             stale={int(path.removeprefix("adapter-")) for path in artifacts if "adapter-" in path},
             has_params=bool(run.data.params),

@@ -9,7 +9,10 @@ from spaces.recipe import Recipe
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds that a rung took, by what they were spent on."""
+    """What a rung took: seconds, by what they were spent on, and memory; and of which device.
+
+    Seconds of one device say nothing of another's: they are added up, and compared by no decision.
+    """
 
     train: float = 0.0
     """Optimizer steps."""
@@ -17,9 +20,17 @@ class Cost:
     """Drawing the panel and judging it."""
     load: float = 0.0
     """Importing libraries, reading the base, the subject and checkpoints; making class images."""
+    device: str = ""
+    """What it ran on: the card's name, or `CPU (...)`; empty in records from before this was asked."""
+    peak_memory: int = 0
+    """Bytes at most since the rung before, in training and scoring: of a card what torch held, of a CPU the process's
+    resident set; 0 is not measured. It is the main observation's."""
+    card_memory: int = 0
+    """Bytes of the card; 0 on a CPU."""
 
     @property
     def total(self) -> float:
+        """Seconds."""
         return self.train + self.score + self.load
 
 

@@ -12,10 +12,12 @@ from ray.tune import Trainable
 
 from spaces import Cost, Observation, Recipe, labels
 from trainables.base import Base
+from trainables.device import device_named
 from trainables.export import save_adapter
 from trainables.finetune import FineTune
 from trainables.job import Job
 from trainables.judges import judges_for
+from trainables.meter import Meter, card_memory, device_name
 from trainables.notice import Evicted, Notice, current
 from trainables.panel import Panel, Scored, grid
 from trainables.poses import with_poses
@@ -107,6 +109,8 @@ class Trial(Trainable):
     def _make(self, steps: int, folder: Path) -> list[Observation]:
         started = time.perf_counter()
         self._heed_notice()
+        device = device_named(self._job.device)
+        meter = Meter(device)
         finetune, panel = self._wake(), self._studio.panel
         loaded = time.perf_counter()
         if finetune.steps < steps:
@@ -125,11 +129,14 @@ class Trial(Trainable):
             scored = panel.score(inference)
             check_finite(scored)
             grid(scored.pictures, panel.skeletons).save(folder / f"grid{label and '-'}{label}.png")
-            first = Cost() if observations else Cost(train=trained - loaded, load=loaded - started + self._imported_in)
-            cost = replace(first, score=time.perf_counter() - began)
+            cost = Cost(device=device_name(device), score=time.perf_counter() - began)
+            if not observations:
+                cost = replace(cost, train=trained - loaded, load=loaded - started + self._imported_in)
             scores = scored.scores | diagnosed
             o = Observation(self._name, self._recipe, self._seed, steps, scores, scored.cells, cost, inference, label)
             observations.append(o)
+        memory = replace(observations[0].cost, peak_memory=meter.peak(), card_memory=card_memory(device))
+        observations[0] = replace(observations[0], cost=memory)
         write_observations(folder, observations)
         self._imported_in = 0.0
         for older in self._states():

@@ -11,8 +11,9 @@ from search.rungs import Continue, Stop
 from spaces import Cost, Inference, InputError, Observation, Recipe
 
 OBSERVATION = Observation(
-    "t0001", Recipe(rank=4), 7, 10, {"identity": 0.5, "pose": 0.25}, {"pose": [0.5, math.nan]}, Cost(1.0, 2.0, 0.5)
-)
+    "t0001", Recipe(rank=4), 7, 10, {"identity": 0.5, "pose": 0.25}, {"pose": [0.5, math.nan]},
+    Cost(1.0, 2.0, 0.5, "NVIDIA L4", 7_000_000_000, 24_000_000_000),
+)  # fmt: skip
 WAY = Inference(lora_scale=0.5)
 DRAWN = replace(OBSERVATION, scores={"identity": 0.25, "pose": 0.5}, inference=WAY, label=WAY.name)
 EVENTS = [
@@ -52,6 +53,17 @@ def test_a_journal_from_before_checkpoints_had_several_observations_is_read(tmp_
         lines.append(json.dumps(values) + "\n")
     path.write_text("".join(lines))
     assert repr(read(tmp_path).table) == repr([OBSERVATION])
+
+
+def test_a_journal_from_before_devices_and_memory_were_recorded_is_read(tmp_path):
+    write(tmp_path)
+    path = tmp_path / "journal.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for values in lines:
+        for old in values.get("observations", []):
+            old["cost"] = {name: old["cost"][name] for name in ("train", "score", "load")}
+    path.write_text("".join(json.dumps(values) + "\n" for values in lines))
+    assert read(tmp_path).table[0].cost == Cost(1.0, 2.0, 0.5, device="", peak_memory=0, card_memory=0)
 
 
 def test_the_ledger_adds_up(tmp_path):

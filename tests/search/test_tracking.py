@@ -108,6 +108,19 @@ def test_an_observation_is_scores_costs_and_a_picture_at_its_steps(sweep: Sweep)
     assert [path.split("+")[2] for path in pictures] == ["0", "10", "20"], "the base at 0, then the checkpoints"
 
 
+@pytest.mark.parametrize("second, tag", [("NVIDIA L4", "NVIDIA L4"), ("CPU (x)", "10: NVIDIA L4; 20: CPU (x)")])
+def test_device_and_memory_are_there_and_come_back(sweep: Sweep, second: str, tag: str):
+    costs = Cost(1.5, 0.25, 0.125, "NVIDIA L4", 7 * 10**9 + 1, 24 * 10**9), Cost(2.5, device=second)
+    made = [replace(observation(steps=steps), cost=cost) for steps, cost in zip((10, 20), costs, strict=True)]
+    sweep.tracking.trial_started("t0000", RECIPE, 17)
+    for o in made:
+        sweep.restart().observed([o], checkpoint(sweep.home, "t0000", o.steps))
+    run = sweep.children()["t0000"]
+    assert run.data.tags["device"] == tag
+    assert sweep.values(run, "peak_memory") == [(10, 7 * 10**9 + 1)], "what was not measured is no number"
+    assert from_mlflow(sweep.uri, "mine") == made
+
+
 def test_another_way_to_draw_is_a_section_of_metrics_and_comes_back(sweep: Sweep):
     weak = Inference(lora_scale=0.5)
     other = replace(observation(identity=0.25), inference=weak, label=weak.name, cost=Cost(score=0.25))

@@ -62,6 +62,7 @@ def test_a_trial_reports_every_rung_and_leaves_its_checkpoints(whole):
         assert {"observation.json", "grid.png", "adapter"} <= files
         (cost,) = [o["cost"] for o in result["observations"]]
         assert cost["train"] > 0 and cost["score"] > 0
+        assert cost["device"].startswith("CPU") and cost["peak_memory"] > 100_000_000 and cost["card_memory"] == 0
     costs = [result["observations"][0]["cost"] for result in results]
     assert costs[0]["load"] > costs[1]["load"]
     assert all(r["observations"][0]["scores"]["validation_loss"] > 0 for r in results)
