@@ -55,5 +55,8 @@ def test_no_pickles_and_no_global_seeds(path: Path):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
             continue
         called = ast.unparse(node.func)
+        if called == "torch.load" and path.name == "people.py":  # OpenPose is published as a pickle of tensors
+            assert ast.unparse(node).endswith("weights_only=True)")
+            continue
         assert called not in {"torch.load", "torch.save", "np.random.seed", "numpy.random.seed", "random.seed"}
         assert called != "torch.manual_seed" or id(node) in forked

@@ -27,8 +27,10 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _SAFE = re.compile(
     r"(?:diffusion_pytorch_model|model)(?P<variant>\.fp16)?(?:-\d+-of-\d+)?(?P<late>\.fp16)?\.safetensors"
 )
-_PICKLED = (".bin", ".ckpt", ".pt", ".pth")
+_PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".npy", ".npz")
 _PLAIN = (".json", ".txt")
+_FOREIGN = "adapter_config.json"
+"""transformers follows its `base_model_name_or_path` to another model, and reads an adapter that may be a pickle."""
 _TIMEOUT = 10.0
 
 
@@ -87,6 +89,7 @@ def read_files(files: Iterable[str], parts: Mapping[str, str], where: object) ->
         if part in _WEIGHTED:
             variant = weight_variant((path.name for path in paths), f"{where}/{part}" if part else where)
             weights = [path for path in paths if _variant(path.name) == (variant or "")]
+            refuse_foreign((path.name for path in paths), f"{where}/{part}" if part else where)
         chosen += sorted(str(path) for path in paths if path.suffix in _PLAIN or path in weights)
     return chosen
 
@@ -99,13 +102,25 @@ def weight_variant(names: Iterable[str], where: object) -> str | None:
         return None
     if "fp16" in found:
         return "fp16"
-    pickled = sorted(name for name in names if name.endswith(_PICKLED))
-    if pickled:
-        hint = "load it once with diffusers and save it with save_pretrained(..., safe_serialization=True)"
+    refuse_pickles(names, where)
+    raise InputError(where, "cannot be loaded: it has a config and no safetensors")
+
+
+def refuse_pickles(names: Iterable[str], where: object) -> None:
+    """InputError that names the first pickle among files of which none is safetensors."""
+    names = sorted(names)
+    pickled = [name for name in names if name.lower().endswith(_PICKLED)]
+    if pickled and not any(name.endswith(".safetensors") for name in names):
+        hint = "load it where you trust it, and save it with save_pretrained(..., safe_serialization=True)"
         raise InputError(
             where, f"cannot be loaded: {pickled[0]} is a pickle, which may run code, and is not read; {hint}"
         )
-    raise InputError(where, "cannot be loaded: it has a config and no safetensors")
+
+
+def refuse_foreign(names: Iterable[str], where: object) -> None:
+    """InputError where a model's folder says that it is to be read from somewhere else."""
+    if _FOREIGN in set(names):
+        raise InputError(where, f"has {_FOREIGN}, by which it would be read from elsewhere; take that file out")
 
 
 def _variant(name: str) -> str | None:

@@ -22,7 +22,8 @@ POSE_JUDGES = {
     "correspondence": IDENTITY_JUDGES["dinov2"],
 }
 PROMPT_JUDGES = {"clip": "openai/clip-vit-large-patch14"}
-_OPENPOSE_FILE = "body_pose_model.pth"
+OPENPOSE_FILES = ("body_pose_model.safetensors", "body_pose_model.pth")
+"""OpenPose's body network: the first of them that is there."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +84,12 @@ def _pose(name: str | None, folder: Path | None, identity: str, skeleton: Skelet
 
 def kind_of(folder: Path) -> tuple[str, str]:
     """What a folder's files judge poses by."""
-    if (folder / _OPENPOSE_FILE).is_file():
+    if any((folder / name).is_file() for name in OPENPOSE_FILES):
         return "openpose", str(folder)
     found = model_type(folder)
     kinds = {"vitpose": "vitpose", "dinov2": "correspondence"}
     if found not in kinds:
-        known = f"{' or '.join(kinds)}, or OpenPose's {_OPENPOSE_FILE}"
+        known = f"{' or '.join(kinds)}, or OpenPose's {OPENPOSE_FILES[-1]}"
         raise InputError(folder / "config.json", f"model_type: {found!r} judges no poses; {known} does")
     own = found == "vitpose" and _labels(folder) != 17
     return ("own" if own else kinds[found]), str(folder)

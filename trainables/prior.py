@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
 from filelock import FileLock
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -45,11 +45,13 @@ def class_prior(base: Base, subject: Subject, count: int, cache: str | Path) -> 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock"):
-            if not path.exists():
-                _save(_draw(base, prompts, count), path)
+            kept = _read(path) if path.exists() else None
+            if kept is None:  # also where the file is broken: it is no more than a cache
+                kept = _draw(base, prompts, count)
+                _save(kept, path)
     except OSError as error:
         raise InputError(cache, f"cannot keep class pictures there ({error.strerror or error})") from None
-    return _read(path)
+    return kept
 
 
 def _key(base: Base, class_noun: str, prompts: list[str], count: int) -> str:
@@ -82,7 +84,11 @@ def _save(prior: Prior, path: Path) -> None:
     os.replace(partial, path)
 
 
-def _read(path: Path) -> Prior:
-    with safe_open(path, "pt") as file:
-        captions = json.loads(file.metadata()["captions"])
-        return Prior(file.get_tensor("mean").clone(), file.get_tensor("std").clone(), tuple(captions))
+def _read(path: Path) -> Prior | None:
+    """None where it is not what `_save` writes."""
+    try:
+        with safe_open(path, "pt") as file:
+            captions = json.loads(file.metadata()["captions"])
+            return Prior(file.get_tensor("mean").clone(), file.get_tensor("std").clone(), tuple(captions))
+    except (SafetensorError, ValueError, LookupError, TypeError):
+        return None

@@ -241,6 +241,8 @@ def test_openpose_that_is_not_there_is_one_line(photos: Path, tmp_path: Path, mo
     assert call(monkeypatch, "prepare", *options) == 2
     said = capfd.readouterr().err.strip().splitlines()
     assert (
-        len(said) == 1 and "has no body_pose_model.pth" in said[0] and "or none to mark the joints by hand" in said[0]
+        len(said) == 1
+        and "body_pose_model.pth, OpenPose" in said[0]
+        and "or none to mark the joints by hand" in said[0]
     )
     assert not (tmp_path / "out").exists()

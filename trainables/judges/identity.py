@@ -59,7 +59,9 @@ class IdentityJudge:
         with readable(folder):
             model = _ENCODERS[kind].from_pretrained(folder, use_safetensors=True, dtype=torch.float32).to(device)
             processed = (folder / "preprocessor_config.json").is_file()
-            return cls(model, AutoImageProcessor.from_pretrained(folder) if processed else None)
+            return cls(
+                model, AutoImageProcessor.from_pretrained(folder, trust_remote_code=False) if processed else None
+            )
 
     @property
     def is_dense(self) -> bool:

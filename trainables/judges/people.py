@@ -5,15 +5,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from transformers import AutoImageProcessor, VitPoseForPoseEstimation
 
 from spaces import InputError
+from trainables.judge_choice import OPENPOSE_FILES
 from trainables.judges.sources import local_folder, readable
 
 if TYPE_CHECKING:
     from controlnet_aux import OpenposeDetector
+    from controlnet_aux.open_pose.body import Body
 
-_OPENPOSE_FILES = ("body_pose_model.pth", "hand_pose_model.pth", "facenet.pth")
 _COCO_TO_OPENPOSE = (0, 17, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
 """For each of OpenPose's 18 joints COCO's; 17 is the neck, put between the shoulders."""
 _R_SHOULDER, _L_SHOULDER = 6, 5
@@ -32,20 +34,51 @@ class OpenPoseJudge:
 
     @classmethod
     def load(cls, source: str | Path, device: str = "cpu") -> "OpenPoseJudge":
-        """From a folder or hub id with controlnet_aux's three files, which are weights alone but not safetensors."""
+        """From a folder or hub id with OpenPose's body network: `body_pose_model.safetensors`, or as it is published,
+        `body_pose_model.pth`, of which nothing but tensors is read."""
         from controlnet_aux import OpenposeDetector  # 5 s
 
-        folder = local_folder(source, _OPENPOSE_FILES)
-        for name in _OPENPOSE_FILES:
-            if not (folder / name).is_file():
-                raise InputError(folder, f"has no {name}; OpenPose has {', '.join(_OPENPOSE_FILES)}")
-        with readable(folder):
-            return cls(OpenposeDetector.from_pretrained(str(folder)).to(device))
+        return cls(OpenposeDetector(_body(local_folder(source, OPENPOSE_FILES))).to(device))
 
     def detect(self, pixels: np.ndarray) -> np.ndarray:
         """n x 18 x 3: x and y in pixels, confidence 0 where a joint was not found. pixels: n x h x w x 3 uint8."""
         height, width = pixels.shape[1:3]
         return np.stack([largest(_bodies(self.detector, picture), width, height) for picture in pixels])
+
+
+def _body(folder: Path) -> "Body":
+    """controlnet_aux's own constructor leaves it to the environment whether a pickle may run code."""
+    from controlnet_aux.open_pose.body import Body, bodypose_model, util
+
+    path = next((folder / name for name in OPENPOSE_FILES if (folder / name).is_file()), None)
+    if path is None:
+        raise InputError(folder, f"has no {' or '.join(OPENPOSE_FILES)}, OpenPose's body network")
+    body = Body.__new__(Body)
+    body.model = bodypose_model()
+    weights = load_tensors(path)
+    with readable(path):
+        body.model.load_state_dict(util.transfer(body.model, weights))
+    body.model.eval()
+    return body
+
+
+def load_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Safetensors; or a pickle by torch's reader of weights, which builds tensors and refuses all that could run.
+
+    The one place where a pickle is opened: OpenPose is published in no other form. InputError where it is not weights.
+    """
+    with readable(path):
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        try:
+            found = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # the reader's own, and all that a broken archive can bring about
+            kind = type(error).__name__
+            raise InputError(path, f"is a pickle that is not of weights alone, and is not read ({kind})") from None
+    tensors = isinstance(found, dict) and all(isinstance(value, torch.Tensor) for value in found.values())
+    if not tensors:
+        raise InputError(path, "should hold tensors by their names")
+    return found
 
 
 def _bodies(detector: "OpenposeDetector", picture: np.ndarray) -> list[np.ndarray]:
@@ -91,7 +124,7 @@ class ViTPoseJudge:
         folder = local_folder(source)
         with readable(folder):
             model = VitPoseForPoseEstimation.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
-            processor = AutoImageProcessor.from_pretrained(folder)
+            processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
         if model.config.num_labels != 17:
             raise InputError(folder, f"finds {model.config.num_labels} joints; ViTPose for people finds COCO's 17")
         return cls(model.to(device), processor)

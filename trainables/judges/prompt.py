@@ -33,7 +33,7 @@ class PromptJudge:
         with readable(folder):
             return cls(
                 CLIPModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32).to(device),
-                AutoImageProcessor.from_pretrained(folder),
+                AutoImageProcessor.from_pretrained(folder, trust_remote_code=False),
                 CLIPTokenizer.from_pretrained(folder),
             )
 

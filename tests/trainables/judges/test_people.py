@@ -56,7 +56,7 @@ def test_openpose_reads_the_largest_person_in_pixels():
 
 
 def test_an_openpose_folder_that_lacks_a_file_is_said_so(tmp_path):
-    with pytest.raises(InputError, match=r"has no body_pose_model.pth"):
+    with pytest.raises(InputError, match=r"has no body_pose_model.safetensors or body_pose_model.pth"):
         OpenPoseJudge.load(tmp_path)
 
 
