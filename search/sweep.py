@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from analysis.observations import INFERENCES_PARAM
 from search.checks import check_address, check_job
 from search.config import SweepConfig, check_new
+from search.driver import Driver, take_sigterm, terminable
 from search.journal import Closed, Event, Journal, Observed, Opened, Timing, Tracked, events
 from search.live import Reporter
 from search.rungs import rule_for
@@ -84,6 +85,7 @@ def _check(config: SweepConfig, trainable: type | None) -> None:
         check_job(config.job, config.space)
 
 
+@terminable()
 def _drive(
     config: SweepConfig, reporter: Reporter, trainable: type | None, began: float, tracking: "Tracking | None"
 ) -> Outcome:
@@ -91,6 +93,7 @@ def _drive(
     from search.state import SweepState
 
     journal = Journal(config.folder)
+    Driver.me().save(config.folder)
     history, space, busy = events(config.folder), config.space, 0.0
     parent = journal.ledger.parent_run_id
     recorder = Recorder(
@@ -116,6 +119,7 @@ def _drive(
         workers, start = 0, 0.0
         if not state.done:
             with _ray(config) as workers:
+                take_sigterm()  # from Ray
                 record(Tracked(time.time(), recorder.opened()))
                 reporter.started(workers)
                 start = time.monotonic() - began

@@ -121,7 +121,7 @@ def observed_once(folder: Path) -> Counter:
     return Counter((e.main.trial, e.main.steps) for e in events(folder) if isinstance(e, Observed))
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_driver_that_is_stopped_is_resumed_without_loss(tmp_path, how):
     folder, trials = tmp_path / "small", 8
     process = driver(tmp_path, trials, 0.4)
@@ -130,7 +130,7 @@ def test_a_driver_that_is_stopped_is_resumed_without_loss(tmp_path, how):
     output = process.communicate(timeout=60)[0].decode()
     assert "Traceback" not in output
     before = read(folder)
-    assert len(before.endings) < trials and (before.closed is not None) == (how == signal.SIGINT)
+    assert len(before.endings) < trials and (before.closed is not None) == (how != signal.SIGKILL)
     assert show.find(tmp_path, "small").status == "interrupted"
 
     process = driver(tmp_path, trials, 0.0)
