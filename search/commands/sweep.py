@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from search.options import SEARCH, TRIAL, WHERE, Home, Name
+from search.options import SEARCH, TRIAL, WHERE, Home, Name, takes
 from spaces import InputError, Space, load_space, space_file
 from trainables.job import Job, JudgesConfig, PanelConfig
 
@@ -89,11 +89,16 @@ Address = Annotated[
     str | None, typer.Option(help="A Ray cluster that is up; default: Ray starts here.", rich_help_panel=WHERE)
 ]
 TrackingUri = Annotated[
-    str | None, typer.Option(help="MLflow's server; default: a database in the home.", rich_help_panel=WHERE)
+    str | None,
+    typer.Option(
+        envvar="POSEFRONT_TRACKING_URI",
+        help="MLflow's server; default: a database in the home.",
+        rich_help_panel=WHERE,
+    ),
 ]
 
 
-def sweep(
+def settings(
     space: SpaceName,
     name: NewName = None,
     subject: SubjectFolder = None,
@@ -120,10 +125,9 @@ def sweep(
     address: Address = None,
     tracking_uri: TrackingUri = None,
     home: Home = Path("runs"),
-) -> None:
-    """Runs trials over a space and draws the front of what they score."""
+) -> "SweepConfig":
+    """What these options ask for. InputError for the first mistake that shows without reading subject and models."""
     from search.config import SweepConfig, check_new, free_name
-    from search.sweep import run
 
     home, chosen = home.absolute(), load_space(space)
     folder = check_new(home, name or free_name(home, chosen.name))
@@ -143,7 +147,7 @@ def sweep(
         compile=compile,
         tf32=tf32,
     )
-    config = SweepConfig.make(
+    return SweepConfig.make(
         name=folder.name,
         space_name=chosen.name,
         space_text=space_file(space).read_text(encoding="utf-8"),
@@ -159,7 +163,15 @@ def sweep(
         artifacts=str(home / "mlartifacts"),
         address=address,
     )
-    _drive(run, config, home)
+
+
+@takes(settings)
+def sweep(**options: Any) -> None:
+    """Runs trials over a space and draws the front of what they score."""
+    from search.sweep import run
+
+    config = settings(**options)
+    _drive(run, config, config.folder.parent)
 
 
 def resume(name: Name, home: Home = Path("runs")) -> None:
