@@ -11,6 +11,7 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from search.journal import Cause
 from search.rungs import Continue
 from search.state import SweepState
 from trainables.job import Job
@@ -80,6 +81,10 @@ class Rungs(_Coat, FIFOScheduler):
     def __init__(self, state: SweepState) -> None:
         super().__init__()
         self._state = state
+        self.controller: TuneController | None = None
+
+    def on_trial_add(self, tune_controller: "TuneController", trial: TuneTrial) -> None:
+        self.controller = tune_controller
 
     def on_trial_result(self, tune_controller: "TuneController", trial: TuneTrial, result: dict[str, Any]) -> str:
         decision = self._state.record(unflatten_dict(result))
@@ -90,14 +95,18 @@ class Rungs(_Coat, FIFOScheduler):
         self._state.record(unflatten_dict(result))
 
 
-class Failures(_Coat, Callback):
-    """Hears of a trial whose process died once too often."""
+class Losses(_Coat, Callback):
+    """Hears of each process that a trial lost. Tune would start it again however often; the state says whether."""
 
-    def __init__(self, state: SweepState) -> None:
-        self._state = state
+    def __init__(self, state: SweepState, rungs: Rungs) -> None:
+        self._state, self._rungs = state, rungs
+
+    def on_trial_recover(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        if not self._state.lost(trial_name(trial), *_death(trial)):
+            self._rungs.controller.stop_trial(trial)  # it waits for a process by now, and is not asked again
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        self._state.failed(trial_name(trial), _reason(trial))
+        self._state.failed(trial_name(trial), _death(trial)[1])
 
 
 def trial_name(trial: TuneTrial) -> str:
@@ -105,9 +114,13 @@ def trial_name(trial: TuneTrial) -> str:
     return trial.config["trial"]
 
 
-def _reason(trial: TuneTrial) -> str:
-    """The last of the trial's errors in one line: why the process died, or the last line of a traceback."""
+def _death(trial: TuneTrial) -> tuple[Cause, str]:
+    """What the last of the trial's processes died of, and the same in one line."""
     last = Path(trial.error_file).read_text(encoding="utf-8").rpartition("Failure # ")[2]
+    if "exit_actor()" in last or "preempt" in last:
+        return "preempted", "its machine was taken away"
+    if "its node has died" in last:
+        return "node", "its node was lost"
     line = [line.strip() for line in last.splitlines() if line.strip()][-1]
     detail = line.partition("Worker exit detail: ")[2].partition(" Some common causes")[0]
-    return f"its process died {trial.num_failures} times: {detail}" if detail else line
+    return ("process", detail) if detail else ("error", line)

@@ -32,7 +32,9 @@ class SweepConfig(BaseModel):
     workers: int | None = Field(None, ge=1, description="trials at a time; empty is as many as fit")
     cpus_per_trial: float = Field(1, gt=0)
     gpus_per_trial: float = Field(0, ge=0, description="0.5 puts two trials on one GPU")
-    max_failures: int = Field(2, ge=0, description="how often a trial whose process died is started again")
+    max_failures: int = Field(
+        2, ge=0, description="how often a trial whose process died is started again, counted from its last checkpoint"
+    )
     tracking_uri: str = Field(description="MLflow's, absolute")
     artifacts: str = Field(description="folder for MLflow's artifacts, where it has no server")
     address: str | None = Field(None, description="of a Ray cluster that is up; empty starts Ray here")

@@ -17,6 +17,7 @@ from spaces import InputError, Observation, Recipe
 
 FILE, LOCK = "journal.jsonl", "journal.lock"
 Status = Literal["finished", "stopped", "failed"]
+Cause = Literal["error", "process", "node", "preempted"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,18 @@ class Observed:
     @property
     def main(self) -> Observation:
         return self.observations[0]
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A trial that had not ended lost its process; it is started again, unless that came too often."""
+
+    time: float
+    trial: str
+    cause: Cause
+    """What went: an `error` was raised, the `process` died, its `node` went with it, or the node was `preempted`."""
+    reason: str
+    """Why, in one line."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +119,7 @@ class Closed:
     timing: Timing
 
 
-Event = Opened | Proposed | Observed | Ended | Tracked | Closed
+Event = Opened | Proposed | Observed | Lost | Ended | Tracked | Closed
 
 
 @dataclass
@@ -117,6 +130,8 @@ class Ledger:
     observed: dict[tuple[str, int], Observed] = field(default_factory=dict)
     """By trial and steps: each checkpoint once."""
     endings: dict[str, Ended] = field(default_factory=dict)
+    lost: dict[str, list[Lost]] = field(default_factory=dict)
+    """By trial: how it went since it was scored last."""
     parent_run_id: str | None = None
     closed: Closed | None = None
     """The last event, if the driver ended in order."""
@@ -156,6 +171,10 @@ class Ledger:
                 self._once(self.observed, (main.trial, main.steps), event)
                 self.table.extend(event.observations)
                 self._reached[main.trial] = max(main.steps, self.reached(main.trial))
+                self.lost.pop(main.trial, None)
+            case Lost(trial=trial):
+                self._known(trial)
+                self.lost.setdefault(trial, []).append(event)
             case Ended(trial=trial):
                 self._known(trial)
                 self._once(self.endings, trial, event)
@@ -282,6 +301,8 @@ def _event(values: dict[str, Any]) -> Event:
             )  # one, in an older journal
             observations = tuple(Observation.from_json(_with_nan(value)) for value in given)
             return Observed(**rest | {"observations": observations, "decision": _decision(values["decision"])})
+        case "lost":
+            return Lost(**values)
         case "ended":
             return Ended(**values)
         case "tracked":

@@ -9,7 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from search.journal import Ended, Event, Ledger, Observed
+from search.journal import Ended, Event, Ledger, Lost, Observed
 from search.rungs import Continue
 from search.tally import Tally
 from spaces import Space
@@ -62,6 +62,8 @@ class PlainLines:
                 on = isinstance(event.decision, Continue)
                 verdict = f"goes on ({event.decision.place} of {event.decision.of})" if on else event.decision.reason
                 self._line(f"{seen.trial} at {seen.steps} steps: {scores}; {verdict}")
+            case Lost():
+                self._line(f"{event.trial} is to go on from its last checkpoint: {event.reason}")
             case Ended():
                 value = self._tally.hypervolume(ledger)
                 count = f"{len(ledger.endings)} of {self._trials} trials, hypervolume {value:.3f}"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from search.config import SamplerKind
-from search.journal import Ended, Event, Journal, Ledger, Observed, Proposed, Status
+from search.journal import Cause, Ended, Event, Journal, Ledger, Lost, Observed, Proposed, Status
 from search.rungs import Decision, Rule, Stop
 from search.sampler import Sampler
 from search.standings import Standings
@@ -18,6 +18,10 @@ from spaces import Cost, Inference, Observation, Recipe, Space
 
 REPEATS = 20
 """How often a recipe that was tried already is proposed anew, before it is taken as it is."""
+MAX_FAILURES = 2
+MAX_NODES = 10
+"""So many nodes in a row may go under one trial. It is hardly ever its fault, but it may be what brings them down."""
+_WENT = {"error": "it raised", "process": "its process died", "node": "its node was lost"}
 
 
 @dataclass(frozen=True)
@@ -47,9 +51,11 @@ class SweepState:
         journal: Journal,
         notify: Callable[[Event], None],
         clock: Callable[[], float] = time.time,
+        max_failures: int = MAX_FAILURES,
     ) -> None:
         self.rule, self.seed, self.trials, self._clock = rule, seed, trials, clock
         self._journal, self._notify = journal, notify
+        self._allowed = {"error": max_failures, "process": max_failures, "node": MAX_NODES}
         ledger = journal.ledger
         self.sampler = Sampler.replay(
             space,
@@ -113,6 +119,23 @@ class SweepState:
         if isinstance(decision, Stop):
             self._end(trial, decision.status, decision.reason)
         return decision
+
+    def lost(self, trial: str, cause: Cause, reason: str) -> bool:
+        """The trial's process is gone; whether it is to be started again.
+
+        What was lost from outside is not the trial's fault, and which it was cannot always be told; so what counts is
+        how often in a row it came to that without a new checkpoint. A trial whose machine was taken with notice goes
+        on as often as that happens.
+        """
+        if trial in self.ledger.endings:
+            return False
+        reason = " ".join(reason.split())
+        self._append(Lost(self._clock(), trial, cause, reason))
+        times = [lost.cause for lost in self.ledger.lost[trial]].count(cause)
+        if cause == "preempted" or times <= self._allowed[cause]:
+            return True
+        self.failed(trial, f"{_WENT[cause]} {times} times without a new checkpoint: {reason}")
+        return False
 
     def failed(self, trial: str, reason: str) -> Stop:
         """The trial broke. What it had scored stays; told twice, the first reason stays."""

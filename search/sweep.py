@@ -115,7 +115,9 @@ def _drive(
     try:
         record(Opened(time.time()))
         rule = rule_for(config.scheduler, space)
-        state = SweepState(space, rule, config.sampler, config.seed, config.trials, journal, notify)
+        state = SweepState(
+            space, rule, config.sampler, config.seed, config.trials, journal, notify, max_failures=config.max_failures
+        )
         workers, start = 0, 0.0
         if not state.done:
             with _ray(config) as workers:
@@ -239,16 +241,17 @@ def _fit(config: SweepConfig, state: "SweepState", trainable: type | None, worke
     from ray import tune
     from ray.tune.execution import class_cache
 
-    from search.bridge import Failures, Proposals, RemoteTrial, Rungs, trial_name
+    from search.bridge import Losses, Proposals, RemoteTrial, Rungs, trial_name
 
     shutil.rmtree(config.folder / RAY_FOLDER, ignore_errors=True)
     class_cache.ENV_VARS_TO_PROPAGATE.difference_update(KEPT_FROM_RAY)
+    rungs = Rungs(state)
     resources = {"cpu": config.cpus_per_trial, "gpu": config.gpus_per_trial}
     tune.Tuner(
         tune.with_resources(trainable or RemoteTrial, resources),
         tune_config=tune.TuneConfig(
             search_alg=Proposals(state, config.job),
-            scheduler=Rungs(state),
+            scheduler=rungs,
             num_samples=state.left,
             # Without this Tune starts one process after the other. A cluster that may grow is not held to its size.
             max_concurrent_trials=config.workers if config.address else workers,
@@ -259,8 +262,8 @@ def _fit(config: SweepConfig, state: "SweepState", trainable: type | None, worke
         run_config=tune.RunConfig(
             name=RAY_FOLDER,
             storage_path=str(config.folder),
-            callbacks=[Failures(state)],
-            failure_config=tune.FailureConfig(max_failures=config.max_failures),
+            callbacks=[Losses(state, rungs)],
+            failure_config=tune.FailureConfig(max_failures=-1),  # the state counts
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             verbose=0,
         ),

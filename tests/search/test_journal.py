@@ -6,7 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from search.journal import Closed, Ended, Journal, Observed, Opened, Proposed, Timing, Tracked, events, is_running, read
+from search.journal import (
+    Closed,
+    Ended,
+    Journal,
+    Lost,
+    Observed,
+    Opened,
+    Proposed,
+    Timing,
+    Tracked,
+    events,
+    is_running,
+    read,
+)  # fmt: skip
 from search.rungs import Continue, Stop
 from spaces import Cost, Inference, InputError, Observation, Recipe
 
@@ -22,6 +35,7 @@ EVENTS = [
     Proposed(102.0, "t0001", Recipe(rank=4), {"rank": 4}, 7),
     Proposed(103.0, "t0002", Recipe(rank=8), {"rank": 8}, 8),
     Observed(110.0, (OBSERVATION, DRAWN), Continue(1, 2), "/trials/t0001/step-000010"),
+    Lost(110.5, "t0002", "node", "its node was lost"),
     Ended(111.0, "t0002", "failed", "ValueError: no", 0),
 ]
 
@@ -102,7 +116,7 @@ def test_a_broken_line_is_named(tmp_path):
         read(tmp_path)
 
 
-@pytest.mark.parametrize("event", [EVENTS[2], EVENTS[4], EVENTS[5], Ended(1.0, "t0009", "stopped", "unknown", 0)])
+@pytest.mark.parametrize("event", [EVENTS[2], EVENTS[4], EVENTS[6], Ended(1.0, "t0009", "stopped", "unknown", 0)])
 def test_nothing_happens_twice_or_to_an_unknown_trial(tmp_path, event):
     write(tmp_path)
     journal = Journal(tmp_path)

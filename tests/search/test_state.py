@@ -112,6 +112,38 @@ def test_failures_are_recorded_once_with_their_reason(tmp_path):
     assert desk.state.done
 
 
+def test_a_process_may_be_lost_so_often_in_a_row_and_a_checkpoint_forgives(tmp_path):
+    desk = Desk(tmp_path)
+    unlucky, deadly = desk.state.next_trial(), desk.state.next_trial()
+    for steps in SPACE.rungs[:2]:
+        assert [desk.state.lost(unlucky.trial, "process", "killed") for _ in range(2)] == [True, True]
+        desk.state.record(desk.result(unlucky, steps))
+    assert [desk.state.lost(deadly.trial, "process", "killed\n by 9") for _ in range(4)] == [True, True, False, False]
+    ended = desk.state.ledger.endings
+    assert list(ended) == [deadly.trial] and ended[deadly.trial].status == "failed"
+    assert ended[deadly.trial].reason == "its process died 3 times without a new checkpoint: killed by 9"
+
+
+def test_lost_machines_are_no_failures_but_one_after_the_other_under_one_trial_is(tmp_path):
+    desk = Desk(tmp_path)
+    preempted, mixed, deadly = (desk.state.next_trial() for _ in range(3))
+    assert all(desk.state.lost(preempted.trial, "preempted", "spot") for _ in range(50))
+    assert all(desk.state.lost(mixed.trial, cause, "gone") for cause in ("process", "node", "process", *["node"] * 9))
+    lost = [desk.state.lost(deadly.trial, "node", "gone") for _ in range(11)]
+    assert lost == [True] * 10 + [False]
+    assert "its node was lost 11 times" in desk.state.ledger.endings[deadly.trial].reason
+
+
+def test_how_often_a_process_was_lost_outlives_the_driver(tmp_path):
+    desk = Desk(tmp_path)
+    trial = desk.state.next_trial().trial
+    assert desk.state.lost(trial, "process", "killed") and desk.state.lost(trial, "process", "killed")
+    desk.journal.close()
+    again = Desk(tmp_path)
+    assert again.state.next_trial().trial == trial
+    assert not again.state.lost(trial, "process", "killed")
+
+
 def test_a_tried_recipe_is_not_proposed_again_while_there_are_others(tmp_path):
     space = parse_space("rungs: [10]\nsubject: x\nrecipe: {rank: [1, 2, 3], dropout: [0.0, 0.1]}", "six")
     desk = Desk(tmp_path, trials=8, space=space)

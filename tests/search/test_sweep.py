@@ -50,7 +50,10 @@ def test_every_trial_ends_and_failures_have_reasons(swept):
     assert len(endings) == 8
     failed = {trial: event.reason for trial, event in endings.items() if event.status == "failed"}
     assert set(failed) == {"t0001", "t0003", "t0004"}
-    assert failed["t0001"].startswith("its process died 3 times: ") and "\n" not in failed["t0001"]
+    assert (
+        failed["t0001"].startswith("its process died 3 times without a new checkpoint: ")
+        and "\n" not in failed["t0001"]
+    )
     assert failed["t0003"] == "ValueError: rank 8 of nothing"
     assert "pose nan" in failed["t0004"]
 
