@@ -13,7 +13,7 @@ ROOMS = {
     "search": {"spaces", "trainables", "analysis"},
 }
 ONLY_IN = {
-    "ray": {"trainables/trial.py", "search/bridge.py", "search/sweep.py", "search/submit.py"},
+    "ray": {"trainables/trial.py", "search/bridge.py", "search/sweep.py", "search/submit.py", "search/spot.py"},
     "mlflow": {"search/tracking.py", "analysis/observations.py"},
     "optuna": {"search/sampler.py", "analysis/importance.py"},
 }
