@@ -141,6 +141,8 @@ class Ledger:
     """All observations, in the order of their arrival. It only grows: who has seen n of them looks at `table[n:]`."""
     statuses: Counter[Status] = field(default_factory=Counter)
     """How many trials ended in which way."""
+    at_proposal: tuple[int, int] = (0, 0)
+    """How many checkpoints were scored and how many trials had ended when the last trial was proposed."""
     _reached: dict[str, int] = field(default_factory=dict)
     _last: float | None = None
 
@@ -166,6 +168,7 @@ class Ledger:
                 self._last = event.time
             case Proposed(trial=trial):
                 self._once(self.proposals, trial, event)
+                self.at_proposal = len(self.observed), len(self.endings)
             case Observed(main=main):
                 self._known(main.trial)
                 self._once(self.observed, (main.trial, main.steps), event)

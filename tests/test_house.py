@@ -15,7 +15,7 @@ ROOMS = {
 ONLY_IN = {
     "ray": {"trainables/trial.py", "search/bridge.py", "search/sweep.py", "search/submit.py", "search/spot.py"},
     "mlflow": {"search/tracking.py", "analysis/observations.py"},
-    "optuna": {"search/sampler.py", "analysis/importance.py"},
+    "optuna": {"search/sampler.py", "search/study.py", "analysis/importance.py"},
 }
 FILES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 
