@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import filelock
 
@@ -197,6 +197,17 @@ class Ledger:
     def _known(self, trial: str) -> None:
         if trial not in self.proposals:
             raise ValueError(f"trial {trial} was never proposed")
+
+
+class Keeper(Protocol):
+    """What a sweep's events are given to."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """Their sum."""
+
+    def append(self, event: Event) -> None:
+        """Takes the event in. ValueError when it contradicts what happened before."""
 
 
 class Journal:

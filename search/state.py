@@ -12,7 +12,7 @@ import numpy as np
 
 from search.ahead import begun
 from search.config import SamplerKind
-from search.journal import Cause, Ended, Event, Journal, Ledger, Lost, Observed, Proposed, Status
+from search.journal import Cause, Ended, Event, Keeper, Ledger, Lost, Observed, Proposed, Status
 from search.rungs import Decision, Rule, Stop
 from search.sampler import Sampler
 from search.standings import Standings
@@ -52,7 +52,7 @@ class SweepState:
         sampler_kind: SamplerKind,
         seed: int,
         trials: int,
-        journal: Journal,
+        journal: Keeper,
         notify: Callable[[Event], None],
         clock: Callable[[], float] = time.time,
         max_failures: int = MAX_FAILURES,
