@@ -5,6 +5,7 @@ import sys
 import typer
 
 from search.commands.annotate import annotate
+from search.commands.cluster import app as cluster
 from search.commands.export import export
 from search.commands.generate import generate
 from search.commands.judge import judge
@@ -30,6 +31,7 @@ app.command("spaces")(spaces)
 app.command("prepare")(prepare)
 app.command("annotate")(annotate)
 app.add_typer(subject, name="subject")
+app.add_typer(cluster, name="cluster")
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """The cluster file: valid to Ray, a head without trials, workers on spot, everything pinned, nothing open."""
 
 import copy
+import inspect
 import os
 import re
 from pathlib import Path
@@ -10,11 +11,15 @@ import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
+from search.commands.cluster import firewall as close_firewall
+from search.commands.cluster import mlflow
+
 ROOT = Path(__file__).parent.parent
 COMMANDS = (
     "initialization_commands", "setup_commands", "head_setup_commands", "worker_setup_commands",
     "head_start_ray_commands", "worker_start_ray_commands",
 )  # fmt: skip
+COMMANDS_OF_OURS = {"firewall": close_firewall, "mlflow": mlflow}
 
 
 @pytest.fixture
@@ -50,7 +55,7 @@ def test_workers_have_gpus_on_spot_from_none_up(cluster):
     for kind in workers(cluster).values():
         assert kind["min_workers"] == 0 and kind["resources"]["GPU"] >= 1
         assert kind["node_config"]["InstanceMarketOptions"]["MarketType"] == "spot"
-    assert max(kind["max_workers"] for kind in workers(cluster).values()) == cluster["max_workers"] > 0
+        assert 0 < kind["max_workers"] <= cluster["max_workers"]
     assert 0 < cluster["idle_timeout_minutes"] <= 60
 
 
@@ -66,7 +71,7 @@ def test_nothing_is_installed_unpinned(cluster):
         if "pip install" in command:
             assert "-c ~/posefront/constraints.txt" in command and "://" not in command
             wanted = re.split(r"-c \S+", command)[1].split()
-            assert all(word in ("-e", "~/posefront") or re.fullmatch(r"[\w-]+==[\w.]+", word) for word in wanted)
+            assert all(word in ("-e", '"$HOME/posefront[cluster]"') for word in wanted)
         if "apt-get" in command and " install " in command:
             packages = [word.strip("'") for word in command.split(" install ")[1].split() if word[0] != "-"]
             assert packages and all(re.search(r"=.*\d", package) for package in packages)
@@ -87,7 +92,40 @@ def test_nothing_but_ssh_is_open(cluster):
     assert cluster["provider"]["security_group"]["IpPermissions"] == []
     everything = " ".join(commands(cluster))
     assert "0.0.0.0" not in everything
-    assert "--host 127.0.0.1" in everything and "--dashboard-host=127.0.0.1" in everything
+    assert "--dashboard-host=127.0.0.1" in everything
+    assert " --host" not in everything, "MLflow's default is this machine"
+    assert inspect.signature(mlflow).parameters["host"].default == "127.0.0.1"
+    [firewall] = [command for command in commands(cluster) if "cluster firewall" in command]
+    assert firewall in cluster["head_setup_commands"]
+
+
+def test_a_workers_card_memory_is_a_resource_that_its_trials_share(cluster):
+    for name, kind in workers(cluster).items():
+        assert f"gpu-{kind['resources']['gpu_gb']}gb" == name
+        assert kind["resources"]["CPU"] >= 4 and kind["resources"]["GPU"] == 1
+
+
+def test_weights_are_fetched_into_one_folder_of_each_node(cluster):
+    everything = " ".join(commands(cluster))
+    folder = re.search(r"HF_HOME=(\S+)", everything)[1]
+    assert f"install -d -o ubuntu -g ubuntu {folder}" in everything
+
+
+def test_workers_watch_for_spots_notice_where_their_trials_look(cluster):
+    [watch] = [command for command in cluster["worker_start_ray_commands"] if "search.spot" in command]
+    assert "--setenv=POSEFRONT_NOTICE=$POSEFRONT_NOTICE" in watch and "RAY_AUTH_MODE=token" in watch
+    assert re.search(r"POSEFRONT_NOTICE=/\S+", " ".join(cluster["setup_commands"]))
+
+
+def test_the_commands_that_are_called_exist(cluster):
+    """With the options that they are given."""
+    called = [command for command in commands(cluster) if "posefront cluster" in command]
+    assert len(called) == 2
+    for command in called:
+        words = command.partition("posefront cluster ")[2].split()
+        names = [option.name for option in inspect.signature(COMMANDS_OF_OURS[words[0]]).parameters.values()]
+        for word in re.findall(r"--([\w-]+)", " ".join(words)):
+            assert word.replace("-", "_") in names
 
 
 def test_head_and_workers_ask_for_the_token(cluster):
