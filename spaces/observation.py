@@ -69,12 +69,7 @@ class Observation:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a JSON line."""
-        plain = {
-            "recipe": self.recipe.model_dump(),
-            "inference": self.inference.model_dump(),
-            "cost": asdict(self.cost),
-        }
-        return vars(self) | plain  # `asdict` would copy the recipe and every cell on the way
+        return asdict(self) | {"recipe": self.recipe.model_dump(), "inference": self.inference.model_dump()}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Observation":
