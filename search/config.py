@@ -1,7 +1,6 @@
 """What a person asked of a sweep: all that is needed to run it, and to resume it."""
 
 import os
-import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from search.rungs import SchedulerKind
 from spaces import InputError, Space, parse_space
+from spaces.paths import NAME
+from spaces.text import parse_json, read_text
+from spaces.wording import has_secret
 from trainables.job import Job
 
 SamplerKind = Literal["tpe", "nsga2", "random"]
@@ -43,9 +45,11 @@ class SweepConfig(BaseModel):
     def make(cls, **values: Any) -> "SweepConfig":
         """The config of these values; the first mistake is an InputError that names field and value."""
         try:
-            return cls(**values)
+            made = cls(**values)
         except ValidationError as error:
             raise InputError("sweep", first_complaint(error)) from None
+        check_no_secret(made.tracking_uri)
+        return made
 
     @property
     def folder(self) -> Path:
@@ -71,12 +75,34 @@ def load(home: Path, name: str) -> SweepConfig:
     """The config of a sweep by name. InputError lists the sweeps that are there."""
     path = home / name / FILE
     try:
-        return SweepConfig.model_validate_json(path.read_text(encoding="utf-8"))
+        if not NAME.fullmatch(name):
+            raise FileNotFoundError
+        config = SweepConfig.model_validate(parse_json(read_text(path), path))
     except OSError:
         known = ", ".join(sweeps(home)) or "none"
         raise InputError(name, f"is not a sweep under {home}; there are: {known}") from None
     except ValidationError as error:
         raise InputError(path, f"is not a sweep's config: {first_complaint(error)}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(path, f"is not UTF-8 (byte {error.start})") from None
+    check_no_secret(config.tracking_uri)
+    if config.name != name:
+        raise InputError(path, f"name: {config.name!r:.80} should be {name!r}, its folder's")
+    # whatever the file says of a folder: what a sweep reads and deletes is its own
+    return config.model_copy(update={"job": config.job.model_copy(update={"folder": str(home / name)})})
+
+
+def check_no_secret(uri: str) -> None:
+    """InputError where MLflow's address has a password in it."""
+    try:
+        secret = has_secret(uri)
+    except ValueError as error:
+        raise InputError("--tracking-uri", f"is no address ({error})") from None
+    if secret:
+        hint = "a server's go into MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, a database's into its own"
+        raise InputError(
+            "--tracking-uri", f"has a user or password in it, which sweep.json and process lists would show; {hint}"
+        )
 
 
 def sweeps(home: Path) -> list[str]:
@@ -86,8 +112,8 @@ def sweeps(home: Path) -> list[str]:
 
 def check_new(home: Path, name: str) -> Path:
     """The folder that a new sweep is to have. InputError when it cannot be made; nothing is left behind."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise InputError("--name", f"{name!r} should be letters, digits, dots, dashes and underscores")
+    if not NAME.fullmatch(name):
+        raise InputError("--name", f"{name!r} should be letters, digits, dots, dashes and underscores, at most 100")
     folder = home / name
     if folder.exists():
         raise name_taken(folder)

@@ -6,14 +6,18 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import filelock
+from pydantic import TypeAdapter, ValidationError
 
 from search.rungs import Continue, Decision, Stop
 from spaces import InputError, Observation, Recipe
+from spaces.paths import NAME
+from spaces.text import parse_json
 
 FILE, LOCK = "journal.jsonl", "journal.lock"
 Status = Literal["finished", "stopped", "failed"]
@@ -246,9 +250,10 @@ def events(folder: Path) -> list[Event]:
     found: list[Event] = []
     for number, line in enumerate(data[: _whole(data)].splitlines(), start=1):
         try:
-            found.append(_event(json.loads(line)))
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}, line {number}", f"is not an event of a sweep: {error}") from None
+            found.append(_placed(_checked(_event(_read_line(line))), folder))
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+            said = str(error).partition("\n")[0] if isinstance(error, ValidationError) else error
+            raise InputError(f"{path}, line {number}", f"is not an event of a sweep: {said}") from None
     return found
 
 
@@ -285,6 +290,38 @@ def _plain(event: Event) -> Iterator[tuple[str, Any]]:
                 yield name, asdict(value) | {"overhead": value.overhead}
             case _:
                 yield name, value
+
+
+def _read_line(line: bytes) -> dict[str, Any]:
+    values = parse_json(line.decode(), "line")
+    if not isinstance(values, dict):
+        raise ValueError("it should be a JSON object")
+    return values
+
+
+def _checked(event: Event) -> Event:
+    """Every field is of its type, and a trial's name can be a part of a path."""
+    made = _adapter(type(event)).validate_python(vars(event))
+    for time in [made.time, *(vars(made.timing).values() if isinstance(made, Closed) else ())]:
+        if not math.isfinite(time):
+            raise ValueError(f"time: {time} should be finite")
+    if isinstance(made, Proposed | Ended) and not NAME.fullmatch(made.trial):
+        raise ValueError(f"trial: {made.trial!r:.80} is no trial's name")
+    if isinstance(made, Observed) and len({(o.trial, o.steps) for o in made.observations}) != 1:
+        raise ValueError("observations: should be of one checkpoint")
+    return made
+
+
+@cache
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _placed(event: Event, folder: Path) -> Event:
+    """A checkpoint's folder is in the sweep's, wherever that is now: from there adapters are read and deleted."""
+    if not isinstance(event, Observed) or (Path(event.folder).is_relative_to(folder) and ".." not in event.folder):
+        return event
+    return replace(event, folder=str(folder / "trials" / event.main.trial / f"step-{event.main.steps:06d}"))
 
 
 def _event(values: dict[str, Any]) -> Event:
@@ -328,5 +365,6 @@ def _without_nan(value: Any) -> Any:
 
 
 def _with_nan(observation: dict[str, Any]) -> dict[str, Any]:
-    cells = {name: [math.nan if v is None else v for v in row] for name, row in observation["cells"].items()}
-    return observation | {"cells": cells}
+    nan = lambda value: math.nan if value is None else value  # noqa: E731
+    cells = {name: [nan(value) for value in row] for name, row in observation["cells"].items()}
+    return observation | {"cells": cells, "scores": {name: nan(v) for name, v in observation["scores"].items()}}

@@ -1,6 +1,8 @@
 """What a sweep found so far: for people, and as JSON."""
 
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from search.front import front_of, hypervolume_of, knee_of
 from search.journal import Ledger
 from search.recorder import base_scores
 from search.words import in_words
-from spaces import Observation, Space
+from spaces import InputError, Observation, Space
 
 SCORE_COLUMNS = {"identity": "identity", "pose": "pose", "pose_plain": "plain", "pose_hard": "hard", "drift": "drift"}
 """What the table calls them."""
@@ -44,6 +46,7 @@ def find(home: Path, name: str) -> Found:
     settings = config.load(home, name)
     ledger, space = journal.read(settings.folder), settings.space
     table = ledger.table
+    check_scores(table, space, settings.folder / journal.FILE)
     return Found(
         config=settings,
         space=space,
@@ -54,6 +57,14 @@ def find(home: Path, name: str) -> Found:
         hypervolume=hypervolume_of(table, space.objectives),
         base=base_scores(settings.folder),
     )
+
+
+def check_scores(table: Sequence[Observation], space: Space, where: Path) -> None:
+    """InputError where an observation lacks a score that the sweep trades, or it is no number."""
+    for o in table:
+        for objective in space.objectives:
+            if not math.isfinite(o.scores.get(objective.name, math.nan)):
+                raise InputError(where, f"{o.name} has no score {objective.name}; this journal is of another space")
 
 
 def as_json(found: Found) -> str:

@@ -15,6 +15,7 @@ from search.rungs import Decision, Rule, Stop
 from search.sampler import Sampler
 from search.standings import Standings
 from spaces import Cost, Inference, Observation, Recipe, Space
+from spaces.wording import one_line
 
 REPEATS = 20
 """How often a recipe that was tried already is proposed anew, before it is taken as it is."""
@@ -140,7 +141,7 @@ class SweepState:
     def failed(self, trial: str, reason: str) -> Stop:
         """The trial broke. What it had scored stays; told twice, the first reason stays."""
         if trial not in self.ledger.endings:
-            self._end(trial, "failed", " ".join(reason.split()))
+            self._end(trial, "failed", one_line(reason))
         return Stop("failed", self.ledger.endings[trial].reason)
 
     def _new_recipe(self) -> tuple[Recipe, dict[str, Any]]:

@@ -3,7 +3,10 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from spaces.inference import Inference
+from spaces.paths import NAME
 from spaces.recipe import Recipe
 
 
@@ -73,6 +76,16 @@ class Observation:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Observation":
-        """What `to_json` made; also what it made before there was more than one way to draw."""
+        """What `to_json` made; also what it made before there was more than one way to draw.
+
+        ValueError, LookupError, TypeError or AttributeError where it is something else.
+        """
         recipe, inference = Recipe.parse(values["recipe"]), Inference.model_validate(values.get("inference", {}))
-        return cls(**values | {"recipe": recipe, "inference": inference, "cost": Cost(**values["cost"])})
+        given = cls(**values | {"recipe": recipe, "inference": inference, "cost": Cost(**values["cost"])})
+        made = _CHECKED.validate_python(vars(given))
+        if not NAME.fullmatch(made.trial) or made.label not in ("", inference.name):  # both are parts of paths
+            raise ValueError(f"trial {made.trial!r:.80}, label {made.label!r:.80}: one is no name of ours")
+        return made
+
+
+_CHECKED = TypeAdapter(Observation)

@@ -155,9 +155,8 @@ def test_a_mistake_is_one_line_and_nothing_is_written(arguments, said, home, tmp
 def test_a_subject_without_target_poses_shows_a_shipped_one(home, tiny_subject, tmp_path, monkeypatch) -> None:
     subject = Path(shutil.copytree(tiny_subject, tmp_path / "subject"))
     (subject / "poses.jsonl").unlink()
-    sweep = tmp_path / "home" / "small" / "sweep.json"
-    sweep.parent.mkdir(parents=True)
-    sweep.write_text((home / "small" / "sweep.json").read_text().replace(str(tiny_subject), str(subject)))
+    sweep = Path(shutil.copytree(home / "small", tmp_path / "home" / "small")) / "sweep.json"
+    sweep.write_text(sweep.read_text().replace(str(tiny_subject), str(subject)))
     assert call(monkeypatch, tmp_path / "home", "export", "small", "-o", tmp_path / "out") == 0
     assert np.asarray(Image.open(tmp_path / "out" / "pose.png")).max() > 0
 

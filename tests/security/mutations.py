@@ -34,7 +34,7 @@ BYTES = st.binary(max_size=64) | st.sampled_from(
         b"? [a]\n: b", b"NaN", b"Infinity",
     ]
 )  # fmt: skip
-BRIEFLY_AND_AT_LENGTH = pytest.mark.parametrize("examples", [60, pytest.param(4000, marks=pytest.mark.slow)])
+BRIEFLY_AND_AT_LENGTH = pytest.mark.parametrize("examples", [60, pytest.param(1500, marks=pytest.mark.slow)])
 """How many files a test tries: few and always the same in the ordinary run, many and always others in the slow one."""
 
 

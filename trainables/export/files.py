@@ -4,13 +4,16 @@ import json
 import re
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from spaces import InputError, Recipe
+from spaces.paths import inside
+from spaces.text import parse_json, read_text
+from trainables.subject.cards import ClassNoun, TokenWord
 
 WEIGHTS = "pytorch_lora_weights.safetensors"
 """LoRA of UNet and text encoder, by diffusers' own name: `load_lora_weights(folder)`."""
@@ -19,6 +22,8 @@ TOKEN = "learned_embeds.safetensors"
 CONTROLNET = "controlnet_lora.safetensors"
 """LoRA of the ControlNet: `controlnet.load_lora_adapter(folder, weight_name=..., prefix="controlnet")`."""
 CONFIG = "adapter_config.json"
+PartFile = Literal["pytorch_lora_weights.safetensors", "learned_embeds.safetensors", "controlnet_lora.safetensors"]
+"""The three of them."""
 METADATA = "lora_adapter_metadata"
 """Where diffusers keeps PEFT's configuration in a file of LoRA weights."""
 
@@ -48,12 +53,14 @@ class MadeFrom(BaseModel):
     recipe: Recipe
     steps: int = Field(description="optimizer steps")
     seed: int
-    token: str
-    class_noun: str = Field(alias="class")
+    token: TokenWord
+    class_noun: ClassNoun = Field(alias="class")
     base: str
     base_fingerprint: str
-    files: tuple[str, ...] = Field((WEIGHTS,), description="the adapter's parts; a folder without one is not whole")
-    spoken: str | None = Field(None, description="what prompts call the subject once the token's file is loaded")
+    files: tuple[PartFile, ...] = Field(
+        (WEIGHTS,), description="the adapter's parts; a folder without one is not whole"
+    )
+    spoken: TokenWord | None = Field(None, description="what prompts call the subject once the token's file is loaded")
 
     @property
     def schedules(self) -> dict[str, int]:
@@ -80,7 +87,8 @@ def read_made_from(folder: Path) -> MadeFrom:
     """InputError when the folder holds no adapter, or not all of one."""
     path = folder / CONFIG
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        inside(folder, CONFIG, path)
+        values = parse_json(read_text(path), path)
         made = MadeFrom.model_validate(values | {"recipe": Recipe.parse(values["recipe"], path)})
     except InputError:
         raise
@@ -91,7 +99,7 @@ def read_made_from(folder: Path) -> MadeFrom:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(path, f"is not the config of an adapter ({type(error).__name__}: {error})") from None
     for name in made.files:
-        if not (folder / name).is_file():
+        if not inside(folder, name, folder / name).is_file():
             raise InputError(folder / name, f"is not there; the adapter has {', '.join(made.files)}")
     return made
 
@@ -107,5 +115,5 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, "pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
+    except Exception as error:  # the reader's own, and torch's for a header that promises too much
         raise InputError(path, f"is not a safetensors file ({error})") from None

@@ -1,5 +1,6 @@
 """How an exported adapter is loaded: where its files go, and a program that draws with it."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -72,17 +73,22 @@ def program_of(form: Form, made_from: MadeFrom, files: Exported, drawing: Drawin
     )
 
 
+def _quoted(text: str) -> str:
+    """As Python reads it: what a folder or a subject is called never becomes a part of the program."""
+    return json.dumps(text, ensure_ascii=False)
+
+
 def _loading(form: Form, made_from: MadeFrom, files: Exported, drawing: Drawing) -> tuple[list[str], list[str]]:
     """Imports, and the lines that make `pipe`."""
     imports = ["import torch", "from diffusers import StableDiffusionControlNetPipeline", "from PIL import Image"]
     if form == "merged":
         return imports, [f'pipe = StableDiffusionControlNetPipeline.from_pretrained("."){_TO}']
     imports[1] = "from diffusers import ControlNetModel, DPMSolverMultistepScheduler, StableDiffusionControlNetPipeline"
-    base = f'"{drawing.base}"'
+    base = _quoted(drawing.base)
     if drawing.base in SHIPPED:
         imports.append("from trainables.hub import SHIPPED")
         base = f"SHIPPED[{base}]"
-    controlnet = f'"{drawing.controlnet}"' if drawing.controlnet else f'{base}, subfolder="controlnet"'
+    controlnet = _quoted(drawing.controlnet) if drawing.controlnet else f'{base}, subfolder="controlnet"'
     lines = [
         f"controlnet = ControlNetModel.from_pretrained({controlnet})",
         f"pipe = StableDiffusionControlNetPipeline.from_pretrained({base}, controlnet=controlnet){_TO}",
@@ -90,9 +96,11 @@ def _loading(form: Form, made_from: MadeFrom, files: Exported, drawing: Drawing)
         "pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config, **sampler)",
     ]
     if files.token:
-        lines.append(f'pipe.load_textual_inversion(".", weight_name="{files.token}", token="{made_from.spoken}")')
+        lines.append(
+            f'pipe.load_textual_inversion(".", weight_name={_quoted(files.token)}, token={_quoted(made_from.spoken)})'
+        )
     if files.lora:
-        lines.append(f'pipe.load_lora_weights(".", weight_name="{files.lora}")')
+        lines.append(f'pipe.load_lora_weights(".", weight_name={_quoted(files.lora)})')
     if files.controlnet and form == "diffusers":
         lines.append(f'pipe.controlnet.load_lora_adapter(".", weight_name="{files.controlnet}", prefix="controlnet")')
     elif files.controlnet:

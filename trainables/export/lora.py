@@ -12,8 +12,11 @@ from peft.utils.other import get_pattern_key
 from safetensors.torch import save_file
 from torch import Tensor
 
+from spaces import InputError
+from spaces.text import parse_json
 from trainables.adapters import Adapter
 from trainables.export.files import METADATA, read_weights
+from trainables.export.lora_check import check_lora
 from trainables.full import FullWeights
 
 TEXT_MODEL = "text_model."
@@ -86,9 +89,13 @@ def write_loras(path: Path, loras: Mapping[str, Lora]) -> None:
 
 
 def read_loras(path: Path) -> dict[str, Lora]:
-    """What `write_loras` wrote, by module."""
+    """What `write_loras` wrote, by module. InputError where the settings are not of such weights."""
     weights, metadata = read_weights(path)
-    settings = json.loads(metadata[METADATA])
+    if METADATA not in metadata:
+        raise InputError(path, f"has no {METADATA} in its metadata, without which its scale is unknown")
+    settings = parse_json(metadata[METADATA], f"{path}: {METADATA}")
+    if not isinstance(settings, dict):
+        raise InputError(path, f"{METADATA}: should map PEFT's settings to values")
     loras = {}
     for part in dict.fromkeys(name.partition(".")[0] for name in weights):
         prefix = f"{part}."
@@ -96,6 +103,7 @@ def read_loras(path: Path) -> dict[str, Lora]:
         mine = {name.removeprefix(prefix): v for name, v in weights.items() if name.startswith(prefix)}
         if part == "text_encoder":
             mine = {name.removeprefix(TEXT_MODEL).replace(f"{_DORA}.weight", _DORA): v for name, v in mine.items()}
+        check_lora(config, mine, f"{path}: {part}")
         loras[part] = Lora(config, mine)
     return loras
 

@@ -6,14 +6,13 @@ from pathlib import Path
 
 from diffusers import StableDiffusionControlNetPipeline
 from diffusers.utils import logging as diffusers_logging
-from safetensors import SafetensorError
 from safetensors.torch import save_file
 from transformers.utils import logging as transformers_logging
 
 from spaces import InputError
 from trainables.base import Base, without_progress_bars
 from trainables.export.files import CONFIG, CONTROLNET, TOKEN, WEIGHTS, MadeFrom, read_made_from
-from trainables.export.lora import plain_lora, write_loras
+from trainables.export.lora import plain_lora, read_loras, write_loras
 from trainables.export.timestep_rank import fall_with_noise
 from trainables.finetune import FineTune
 from trainables.token import Token
@@ -69,9 +68,11 @@ def load_adapter(
             pipeline.load_textual_inversion(folder, weight_name=TOKEN, use_safetensors=True)
     if WEIGHTS in made_from.files:
         with _loading(folder / WEIGHTS):
+            read_loras(folder / WEIGHTS)  # PEFT itself believes all that the metadata say
             pipeline.load_lora_weights(folder, weight_name=WEIGHTS, use_safetensors=True)
     if CONTROLNET in made_from.files:
         with _loading(folder / CONTROLNET):
+            read_loras(folder / CONTROLNET)
             pipeline.controlnet.load_lora_adapter(
                 folder, weight_name=CONTROLNET, prefix="controlnet", use_safetensors=True
             )
@@ -96,7 +97,9 @@ def _loading(path: Path) -> Iterator[None]:
     try:
         with without_progress_bars():
             yield
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # whatever the insides of three libraries make of a file that does not fit
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(path, f"does not load onto this base ({reason})") from None
     finally:

@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spaces import InputError
+from spaces.paths import inside
 from spaces.text import YAML_BYTES, parse_yaml, read_text
 from trainables.skeleton.shape import OPENPOSE_18, PUPPET_13, Drawing, Skeleton
 
@@ -47,15 +48,15 @@ def load_skeleton(path: str | Path) -> Skeleton:
 
 
 def skeleton_named(name: str, where: object = "skeleton", folder: Path | None = None) -> Skeleton:
-    """A shipped skeleton by name, or a `.yaml` file, looked for in `folder`; InputError lists the shipped names."""
-    if name in SKELETONS:
+    """A shipped skeleton by name, or a `.yaml` file, inside `folder` if one is given; InputError lists the names."""
+    if isinstance(name, str) and name in SKELETONS:
         return SKELETONS[name]
     if not isinstance(name, str) or not name.lower().endswith((".yaml", ".yml")):
         known = ", ".join(SKELETONS)
         raise InputError(
-            where, f"{name!r} is not a skeleton; there are {known}, or name a skeleton file such as x.yaml"
+            where, f"{name!r:.80} is not a skeleton; there are {known}, or name a skeleton file such as x.yaml"
         )
-    path = (folder or Path()) / name
+    path = Path(name) if folder is None else inside(folder, name, where)
     if not path.is_file():
         raise InputError(where, f"{name!r} is not in {folder or Path.cwd()}; a skeleton file has {_SHAPE}")
     return load_skeleton(path)

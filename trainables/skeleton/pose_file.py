@@ -28,10 +28,10 @@ def load_pose(path: str | Path) -> tuple[np.ndarray, Skeleton, int]:
     skeleton = skeleton_named(values["skeleton"], f"{path}: skeleton", path.parent)
     try:
         keypoints = np.array(values["keypoints"], dtype=float)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(path, "keypoints: should be a list of [x, y, visible]") from None
     if keypoints.shape != (len(skeleton.joints), 3) or not np.isfinite(keypoints).all():
         raise InputError(path, f"keypoints: shape {keypoints.shape} should be ({len(skeleton.joints)}, 3), all finite")
-    if type(values["size"]) is not int or values["size"] < 1:
-        raise InputError(path, f"size: {values['size']!r} should be a number of pixels above 0")
+    if type(values["size"]) is not int or not 1 <= values["size"] <= 100_000:
+        raise InputError(path, f"size: {values['size']!r:.80} should be a number of pixels, 1 to 100,000")
     return keypoints, skeleton, values["size"]

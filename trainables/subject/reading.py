@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from spaces import InputError
+from spaces.paths import inside
 from trainables.skeleton import Skeleton, skeleton_named
 from trainables.subject.cards import Card, PictureLine, PoseLine
 from trainables.subject.parts import Picture, Pose, outside
@@ -15,6 +16,7 @@ from trainables.subject.picture_file import open_picture, to_mask, to_pixels
 from trainables.subject.text_file import Tell, json_lines, parsed, read_yaml, telling
 
 CARD, PICTURES, POSES = "subject.yaml", "metadata.jsonl", "poses.jsonl"
+_FOLDER = "the subject's folder"
 
 
 class Reader:
@@ -30,12 +32,13 @@ class Reader:
         path = self.folder / CARD
         card = None
         with telling(self.tell):
+            inside(self.folder, CARD, path, _FOLDER)
             card = parsed(Card, read_yaml(path), path, self.tell)
         if card is not None and card.skeleton is not None:
             with telling(self.tell):
                 where = f"{path}: skeleton"
                 if "/" in card.skeleton or card.skeleton.endswith((".yaml", ".yml")):
-                    _inside(self.folder, card.skeleton, where)
+                    inside(self.folder, card.skeleton, where, _FOLDER)
                 self.skeleton = skeleton_named(card.skeleton, where, self.folder)
                 self.joints = (len(self.skeleton.joints), self.skeleton.name)
         return card
@@ -44,12 +47,13 @@ class Reader:
         """Every picture that is whole. `token`: the word that each caption must have."""
         path, seen = self.folder / PICTURES, {}
         with telling(self.tell):
+            inside(self.folder, PICTURES, path, _FOLDER)
             for where, values in json_lines(path, self.tell):
                 with telling(self.tell):
                     line = parsed(PictureLine, values, where, self.tell)
                     if line is None:
                         continue
-                    file = _inside(self.folder, line.file_name, f"{where}: file_name")
+                    file = inside(self.folder, line.file_name, f"{where}: file_name", _FOLDER)
                     if file in seen:
                         first = seen[file].rpartition(":")[2]
                         problem = f"file_name: {line.file_name!r} is there twice, in line {first} too"
@@ -68,6 +72,7 @@ class Reader:
         height, width = next(iter(shapes), (None, None))
         default = height if len(shapes) == 1 and height == width else None
         with telling(self.tell):
+            inside(self.folder, POSES, path, _FOLDER)
             for where, values in json_lines(path, self.tell):
                 line = parsed(PoseLine, values, where, self.tell)
                 if line is None:
@@ -93,7 +98,7 @@ class Reader:
         return Picture(file, pixels, line.text, keypoints, mask)
 
     def _mask(self, name: str, shape: tuple[int, int], where: str) -> NDArray[np.bool_]:
-        mask = to_mask(_open(_inside(self.folder, name, where), name, where))
+        mask = to_mask(_open(inside(self.folder, name, where, _FOLDER), name, where))
         if mask.shape != shape:
             have, want = (f"{width} x {height}" for height, width in (mask.shape, shape))
             raise InputError(where, f"{name!r} is {have} pixels, its picture is {want}")
@@ -119,17 +124,6 @@ class Reader:
 
     def _joint(self, number: int) -> str:
         return f"joint {number + 1}" + (f" ({self.skeleton.joints[number]})" if self.skeleton else "")
-
-
-def _inside(folder: Path, name: str, where: str) -> Path:
-    """The file of that name in the folder, links followed."""
-    try:
-        path = (folder / name).resolve()
-    except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(where, f"{name!r:.80} is no name of a file ({error})") from None
-    if not path.is_relative_to(folder.resolve()):
-        raise InputError(where, f"{name!r:.80} leaves the subject's folder")
-    return folder / path.relative_to(folder.resolve())
 
 
 def _open(path: Path, name: str, where: str) -> Image.Image:
