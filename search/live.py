@@ -1,6 +1,7 @@
 """What a running sweep shows: a table that renews itself, or plain lines where there is no terminal."""
 
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 from rich.console import Console, Group
@@ -22,7 +23,7 @@ class Reporter(Protocol):
         """The sweep is under way."""
 
     def started(self, workers: int) -> None:
-        """Trials begin, so many at a time."""
+        """Trials begin, so many at a time; none on a cluster whose nodes are yet to come."""
 
     def event(self, event: Event, ledger: Ledger) -> None:
         """Something happened; the ledger has it already."""
@@ -40,18 +41,20 @@ def reporter(console: Console, space: Space, trials: int) -> Reporter:
 
 
 class PlainLines:
-    """One line for each observation and each ending."""
+    """One line for each observation and each ending, after `elapsed` seconds: since now, unless it is told."""
 
-    def __init__(self, console: Console, space: Space, trials: int) -> None:
+    def __init__(self, console: Console, space: Space, trials: int, elapsed: Callable[[], float] | None = None) -> None:
         self._console, self._space, self._trials = console, space, trials
         self._tally = Tally(space)
-        self._began = time.monotonic()
+        began = time.monotonic()
+        self._elapsed = elapsed or (lambda: time.monotonic() - began)
 
     def opened(self, text: str) -> None:
         self._line(text)
 
     def started(self, workers: int) -> None:
-        self._line(f"Ray is up, {workers} trials at a time")
+        empty = "Ray is up and has no room yet: nodes come as trials wait for them"
+        self._line(f"Ray is up, {workers} trials at a time" if workers else empty)
 
     def event(self, event: Event, ledger: Ledger) -> None:
         match event:
@@ -79,16 +82,14 @@ class PlainLines:
         """Nothing to put away."""
 
     def _line(self, text: str) -> None:
-        self._console.print(
-            f"[{time.monotonic() - self._began:6.1f} s] {text}", markup=False, highlight=False, soft_wrap=True
-        )
+        self._console.print(f"[{self._elapsed():6.1f} s] {text}", markup=False, highlight=False, soft_wrap=True)
 
 
 class LiveTable:
     """A table that stays in place; notes scroll above it."""
 
     def __init__(self, console: Console, space: Space, trials: int) -> None:
-        self._trials, self._workers = trials, 0
+        self._trials, self._workers, self._waits_for = trials, 0, "starting Ray"
         self._began = time.monotonic()
         self._tally = Tally(space)
         self._progress = self._tally.progress(Ledger(), trials)
@@ -99,7 +100,7 @@ class LiveTable:
         self.note(text)
 
     def started(self, workers: int) -> None:
-        self._workers = workers
+        self._workers, self._waits_for = workers, "" if workers else "waiting for nodes"
 
     def event(self, event: Event, ledger: Ledger) -> None:
         self._progress = self._tally.progress(ledger, self._trials)
@@ -125,8 +126,8 @@ class LiveTable:
             drawn = f", {best.label}" if best.label else ""
             table.add_row(f"best {objective.name}", f"{value:.3f}  ({best.trial} at {best.steps} steps{drawn})")
         elapsed = time.monotonic() - self._began
-        left = seen.seconds_left(self._workers) if self._workers else None
-        waiting = "" if self._workers else ", starting Ray"
+        left = seen.seconds_left(max(1, self._workers))
+        waiting = f", {self._waits_for}" if self._waits_for and not seen.busy else ""
         table.add_row("time", _clock(elapsed) + (waiting if left is None else f", about {_clock(left)} left"))
         return Group(Text(), ProgressBar(total=seen.trials, completed=seen.ended, width=60), table)
 

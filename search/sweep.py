@@ -42,6 +42,9 @@ LOCAL_SETTINGS = {
     "RAY_worker_niceness": "0",  # at Ray's 15 any busy process starves the trials: their imports took 266 s
 }
 """The same for a Ray that is started here."""
+WAITING = 8
+"""So many trials at most wait for nodes of a cluster that are yet to start, where nothing else bounds them. Tune would
+let one wait, and nodes came one after the other; but each has its recipe, and learns nothing from those before it."""
 KEPT_FROM_RAY = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
 """Tune would hand these to the trials' processes by a way that Ray's agents write into their logs. On this machine the
 trials inherit the environment anyway; the nodes of a cluster have a role, or an environment of their own."""
@@ -126,6 +129,8 @@ def _drive(
                 reporter.started(workers)
                 start = time.monotonic() - began
                 _fit(config, state, trainable, workers)
+                if config.address and state.done:
+                    workers = max(workers, _capacity(config, _resources()))  # it may have grown
         status = "finished" if state.done else "interrupted"
     except KeyboardInterrupt:
         status = "interrupted"
@@ -165,12 +170,15 @@ def _described(config: SweepConfig) -> dict[str, Any]:
 @contextmanager
 def _ray(config: SweepConfig) -> Iterator[int]:
     """Ray, started here or found at the config's address, and how many trials it runs at a time."""
-    with _environment(RAY_SETTINGS if config.address else RAY_SETTINGS | LOCAL_SETTINGS):
+    settings = RAY_SETTINGS if config.address else RAY_SETTINGS | LOCAL_SETTINGS
+    if config.address and config.workers is None:
+        settings = settings | {"TUNE_MAX_PENDING_TRIALS_PG": str(WAITING)}
+    with _environment(settings):
         _start(config)
         import ray
 
         try:
-            yield _capacity(config, ray.cluster_resources())
+            yield _capacity(config, _resources())
         finally:
             ray.shutdown()
 
@@ -223,6 +231,13 @@ def _start(config: SweepConfig) -> None:
     global_worker_stdstream_dispatcher.remove_handler("ray_print_logs")  # and Ray each process that died
 
 
+def _resources() -> dict[str, float]:
+    """What all nodes that are there have."""
+    import ray
+
+    return ray.cluster_resources()
+
+
 def _capacity(config: SweepConfig, resources: dict[str, float]) -> int:
     """How many trials fit at a time. A cluster that has room for none may still grow; this machine will not."""
     fit = resources.get("CPU", 0) / config.cpus_per_trial
@@ -233,7 +248,7 @@ def _capacity(config: SweepConfig, resources: dict[str, float]) -> int:
         has = f"{resources.get('CPU', 0):g} CPUs and {resources.get('GPU', 0):g} GPUs"
         asked = f"{config.cpus_per_trial:g} CPUs and {config.gpus_per_trial:g} GPUs"
         raise InputError("--cpus-per-trial, --gpus-per-trial", f"a trial asks for {asked}, this machine has {has}")
-    return min(max(room, 1), config.workers or max(room, 1))
+    return min(room, config.workers or room)
 
 
 def _fit(config: SweepConfig, state: "SweepState", trainable: type | None, workers: int) -> None:
