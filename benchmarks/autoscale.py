@@ -25,6 +25,7 @@ import psutil
 import ray
 import typer
 from ray import tune
+from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 from ray._raylet import GcsClient
 from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
 from rich.console import Console
@@ -111,6 +112,7 @@ class Timeline:
 @contextmanager
 def growing_cluster(most: int, idle_seconds: float) -> Iterator[str]:
     """The address of a head with no room for trials, which asks for up to so many nodes."""
+    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)  # as a head does
     with TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         port = _free_port()
         (Path(folder) / "cluster.json").write_text(json.dumps(_cluster(port, most, idle_seconds)), encoding="utf-8")

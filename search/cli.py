@@ -12,7 +12,10 @@ from search.commands.judge import judge
 from search.commands.prepare import prepare
 from search.commands.show import show
 from search.commands.spaces import spaces
+from search.commands.status import status
+from search.commands.stop import stop
 from search.commands.subject import app as subject
+from search.commands.submit import submit
 from search.commands.sweep import resume, sweep
 from spaces import InputError
 
@@ -23,6 +26,9 @@ app = typer.Typer(
 
 app.command("sweep")(sweep)
 app.command("resume")(resume)
+app.command("submit")(submit)
+app.command("status")(status)
+app.command("stop")(stop)
 app.command("show")(show)
 app.command("generate")(generate)
 app.command("export")(export)

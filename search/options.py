@@ -9,7 +9,25 @@ import typer
 
 Home = Annotated[Path, typer.Option(envvar="POSEFRONT_HOME", help="Where sweeps, their record and caches are kept.")]
 Name = Annotated[str, typer.Argument(help="The sweep's name.")]
+Jobs = Annotated[
+    str | None,
+    typer.Option(help="A cluster's dashboard, such as http://127.0.0.1:8265; default: sweeps on this machine."),
+]
+ClusterHome = Annotated[
+    str | None, typer.Option(help="On the cluster: where its sweeps are kept; default: its POSEFRONT_HOME.")
+]
 SEARCH, WHERE, TRIAL = "The search", "Where it runs", "The trials"
+
+
+def was_given(context: typer.Context, name: str) -> bool:
+    """Whether an option was on the command line, rather than in the environment or left out."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def home_there(context: typer.Context, home: Path) -> list[str]:
+    """The arguments that name a cluster's home: this machine's, which the environment may name, is none."""
+    return ["--home", str(home)] if was_given(context, "home") else []
 
 
 def takes(options: Callable[..., Any], *without: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

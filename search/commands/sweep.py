@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from search.options import SEARCH, TRIAL, WHERE, Home, Name, takes
+from search.options import SEARCH, TRIAL, WHERE, Home, Jobs, Name, home_there, takes
 from spaces import InputError, Space, load_space, space_file
 from trainables.job import Job, JudgesConfig, PanelConfig
 
@@ -174,8 +174,16 @@ def sweep(**options: Any) -> None:
     _drive(run, config, config.folder.parent)
 
 
-def resume(name: Name, home: Home = Path("runs")) -> None:
-    """Goes on with a sweep that was interrupted, with the same rungs, and makes up for what MLflow lacks."""
+def resume(context: typer.Context, name: Name, address: Jobs = None, home: Home = Path("runs")) -> None:
+    """Goes on with a sweep that was interrupted, with the same rungs, and makes up for what MLflow lacks.
+
+    With --address a sweep that is on a cluster, by the code that is here.
+    """
+    if address is not None:
+        from search.commands.submit import resume_there
+
+        resume_there(name, address, home_there(context, home))
+        return
     from search.config import load
     from search.sweep import resume as go_on
 

@@ -1,0 +1,98 @@
+"""How far a sweep of this machine is, and stopping one."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from search import driver, status
+from search.driver import Driver
+from search.journal import Journal, read
+from spaces import InputError
+from tests.search import test_cli
+from tests.search.examples import small_sweep
+from tests.search.test_cli import call
+from tests.search.test_sweep import driver as start_driver
+from tests.search.test_sweep import wait_for
+
+home = test_cli.home
+
+
+def test_status_of_a_sweep_and_of_all(home, monkeypatch, capsys):
+    other = small_sweep(home / "elsewhere", trials=3)
+    other.model_copy(
+        update={"name": "other", "job": other.job.model_copy(update={"folder": str(home / "other")})}
+    ).save()
+    assert call(monkeypatch, "status", "--home", home) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:3] == ["sweep", "state", "trials"] and len(lines) == 3
+    assert lines[1].split()[:8] == ["small", "interrupted", "2", "of", "4", "1", "4", "3"]
+    assert lines[2].split() == ["other", "interrupted", "0", "of", "3", "0", "0", "0", "0.0000"]
+    assert call(monkeypatch, "status", "small", "--home", home) == 0
+    text = capsys.readouterr().out
+    assert "t0003 failed (2 of 4 trials" in text and "t0001 at 10 steps" not in text
+
+
+def test_status_travels_as_a_line_among_others(home, monkeypatch, capsys):
+    assert call(monkeypatch, "status", "--json", "--home", home) == 0
+    text = "Running entrypoint\n" + capsys.readouterr().out + "a warning\n"
+    assert status.from_lines(text) == status.statuses(home, None)
+    assert status.from_lines("nothing") is None
+    assert json.loads(text.splitlines()[1])[status.KEY][0]["state"] == "interrupted"
+
+
+def test_a_home_without_sweeps_says_so(tmp_path, monkeypatch, capsys):
+    assert call(monkeypatch, "status", "--home", tmp_path) == 0
+    assert capsys.readouterr().out == f"No sweep under {tmp_path}.\n"
+
+
+def test_what_does_not_run_is_not_stopped(home):
+    with pytest.raises(InputError, match="small: does not run"):
+        driver.stop(home / "small", 1.0)
+
+
+@pytest.mark.parametrize(
+    "who",
+    [
+        Driver("another-machine", os.getpid(), time.time()),
+        Driver(Driver.me().host, os.getpid(), time.time() - 1e6),  # the number was given out again
+        None,
+    ],
+)
+def test_only_the_very_process_that_drives_is_signalled(home, who):
+    folder = home / "small"
+    journal = Journal(folder)
+    (folder / driver.FILE).unlink(missing_ok=True)
+    if who is not None:
+        who.save(folder)
+    heard = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    try:
+        with pytest.raises(InputError, match="cannot be reached from here"):
+            driver.stop(folder, 0.1)
+        Driver.me().save(folder)
+        assert driver.stop(folder, 0.1) is False  # it got the signal, and keeps the journal all the same
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        journal.close()
+    assert heard == [signal.SIGTERM]
+
+
+def test_a_running_sweep_is_followed_and_stopped(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "small"
+    process = start_driver(tmp_path, 8, 0.5)
+    wait_for(lambda: (folder / "journal.jsonl").exists() and len(read(folder).observed) >= 2)
+    assert call(monkeypatch, "status", "small", "--home", tmp_path) == 0
+    assert "running" in capsys.readouterr().out
+    assert call(monkeypatch, "stop", "small", "--home", tmp_path) == 0
+    assert "small: stopped; `posefront resume small` goes on with it." in capsys.readouterr().out
+    assert process.wait(20) == 0 and read(folder).closed.status == "interrupted"
+    found = status.status_of(tmp_path, "small")
+    assert found.state == "interrupted" and found.checkpoints >= 2
+    with (tmp_path / "lines.txt").open("w") as file:
+        status.tell(tmp_path, "small", Console(file=file, width=200), last=1000, follow=True)
+    assert (Path(tmp_path) / "lines.txt").read_text().count(" steps: identity ") == found.checkpoints
