@@ -14,6 +14,7 @@ from search.journal import Ended, Event, Ledger, Lost, Observed
 from search.rungs import Continue
 from search.tally import Tally
 from spaces import Space
+from spaces.wording import redacted
 
 
 class Reporter(Protocol):
@@ -76,7 +77,7 @@ class PlainLines:
                 )
 
     def note(self, text: str) -> None:
-        self._line(text)
+        self._line(redacted(text))
 
     def close(self) -> None:
         """Nothing to put away."""
@@ -106,7 +107,7 @@ class LiveTable:
         self._progress = self._tally.progress(ledger, self._trials)
 
     def note(self, text: str) -> None:
-        self._live.console.print(text, markup=False, highlight=False)
+        self._live.console.print(redacted(text), markup=False, highlight=False)
 
     def close(self) -> None:
         self._live.refresh()

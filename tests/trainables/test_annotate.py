@@ -200,3 +200,13 @@ def test_the_command_can_check_itself(folder: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert not ended.value.code and "3 pictures can be annotated" in capsys.readouterr().out
+
+
+def test_numbers_without_end_are_answered(server: AnnotationServer) -> None:
+    assert ask(server, "GET", f"picture/{'9' * 5000}")[0] == 404
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
+    connection.putrequest("PUT", f"/{server.word}/mask/0")
+    connection.putheader("Content-Length", "9" * 5000)
+    connection.endheaders()
+    assert connection.getresponse().status == 413
+    connection.close()

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from spaces import InputError
+from spaces.paths import inside
 from trainables.prepare.writing import write_whole
 from trainables.skeleton import region, skeleton_named
 from trainables.subject import SHIPPED, Subject
@@ -125,6 +126,7 @@ class Annotation:
         name = None
         if mask is not None:
             name = f"masks/{self.pictures[number].path.stem}.png"
+            inside(self.folder, "masks", name, "the subject's folder")
             (self.folder / "masks").mkdir(exist_ok=True)
             write_whole(self.folder / name, _png(Image.fromarray(mask)))
         self._change(number, "mask", name)

@@ -78,7 +78,7 @@ class _Handler(BaseHTTPRequestHandler):
         word, _, path = self.path.split("?")[0].lstrip("/").partition("/")
         kind, _, number = path.partition("/")
         route = self.server.routes.get((method, kind))
-        known = number.isdecimal() and int(number) < len(self.server.annotation.pictures)
+        known = number.isdecimal() and len(number) < 9 and int(number) < len(self.server.annotation.pictures)
         if not self._is_ours(word) or route is None or (kind not in ("", "state")) != known:
             return self._send(HTTPStatus.NOT_FOUND, "text/plain", b"not here")
         try:
@@ -96,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _body(self) -> bytes | None:
         length = self.headers.get("Content-Length", "0")
-        if not length.isdecimal() or int(length) > _MOST_BYTES:
+        if not length.isdecimal() or len(length) > 9 or int(length) > _MOST_BYTES:
             self.close_connection = True
             return None
         return self.rfile.read(int(length))
