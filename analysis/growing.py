@@ -156,11 +156,13 @@ class GrowingLayers:
 
         Keys have to be sortable: of equal points the smaller key is first.
         """
-        stairs = self._layers[layer]
-        steps = zip(stairs.first, stairs.second, stairs.keys, strict=True)
-        ties = [(x + y, x, y, key) for x, y, keys in steps for key in sorted(keys)]
-        order = take_greedily([x for _, x, _, _ in ties], [y for _, _, y, _ in ties], ties, reference)
-        return (ties[i][3] for i in order)
+        stairs, keys = self._layers[layer], list(self.on(layer))
+        first, second = stairs.first, stairs.second
+        if len(keys) > len(first):  # equal points
+            steps = zip(first, second, map(sorted, stairs.keys), strict=True)
+            first, second, keys = zip(*((x, y, key) for x, y, many in steps for key in many), strict=True)
+        order = take_greedily(first, second, lambda i: (first[i] + second[i], first[i], second[i], keys[i]), reference)
+        return (keys[i] for i in order)
 
     def add(self, point: Sequence[float], key: Key) -> None:
         """Takes a point in. ValueError for a key that is there already."""

@@ -7,7 +7,7 @@ values, or one for all. A row with a NaN is never on a front, adds no volume and
 import heapq
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -210,32 +210,35 @@ _FEW = 24
 
 
 def take_greedily(
-    first: Sequence[float], second: Sequence[float], ties: Sequence[Any], reference: Sequence[float]
+    first: Sequence[float], second: Sequence[float], tie: Callable[[int], Any], reference: Sequence[float]
 ) -> Iterator[int]:
     """Places of a layer's points with losses `first`, which rise, and `second`, which fall; the next is always the one
-    that adds most below the reference to those before it, and of several the one that `ties` sorts first.
+    that adds most below the reference to those before it, and of several the one whose `tie` is the smallest.
 
     What a point adds is a box that ends at the nearest taken point on either side. So taking one splits the points
     between two taken ones in two parts, and only these have to be looked through again: O(n log n) for an even layer.
     """
+    if not first:
+        return
     right, top = map(float, reference)
-    xs, ys = [min(x, right) for x in first], [min(y, top) for y in second]
-    columns = np.array([xs, ys])
+    xs = first if first[-1] <= right else [min(x, right) for x in first]
+    ys = second if second[0] <= top else [min(y, top) for y in second]
+    columns = np.array([xs, ys]) if len(xs) > _FEW else np.zeros((2, 0))
 
     def best(begin: int, stop: int, end: float, top: float) -> tuple[float, Any, int, int, int, float, float]:
         if stop - begin > _FEW:
             gains = (end - columns[0, begin:stop]) * (top - columns[1, begin:stop])
             gain = float(gains.max())
-            place = min((begin + np.flatnonzero(gains == gain)).tolist(), key=ties.__getitem__)
+            place = min((begin + np.flatnonzero(gains == gain)).tolist(), key=tie)
         else:
             gain, place = -math.inf, -1
             for i in range(begin, stop):
                 more = (end - xs[i]) * (top - ys[i])
-                if more > gain or (more == gain and ties[i] < ties[place]):
+                if more > gain or (more == gain and tie(i) < tie(place)):
                     gain, place = more, i
-        return -gain, ties[place], place, begin, stop, end, top
+        return -gain, tie(place), place, begin, stop, end, top
 
-    parts = [best(0, len(xs), right, top)] if xs else []
+    parts = [best(0, len(xs), right, top)]
     while parts:
         _, _, place, begin, stop, end, top = heapq.heappop(parts)
         yield place
@@ -248,7 +251,7 @@ def take_greedily(
 def _greedy_2d(layer: Floats, reference: Floats) -> NDArray[np.int64]:
     by_first = np.lexsort((-layer[:, 1], layer[:, 0]))
     first, second = layer[by_first].T.tolist()
-    order = take_greedily(first, second, by_first.tolist(), reference.tolist())
+    order = take_greedily(first, second, by_first.tolist().__getitem__, reference.tolist())
     return by_first[np.fromiter(order, dtype=np.int64, count=len(layer))]
 
 

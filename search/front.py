@@ -25,6 +25,8 @@ def representative_of(checkpoint: Sequence[Observation], objectives: Sequence[Ob
     """The one of a checkpoint's observations that stands for it: of those that no other dominates, the one that
     dominates the most volume. It depends on the checkpoint alone, not on what else was seen by then.
     """
+    if len(checkpoint) == 1:
+        return checkpoint[0]
     return checkpoint[order_selection(_losses(checkpoint, objectives), REFERENCE_LOSS)[0]]
 
 

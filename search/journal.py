@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import filelock
 from pydantic import TypeAdapter, ValidationError
@@ -145,6 +145,8 @@ class Ledger:
     """All observations, in the order of their arrival. It only grows: who has seen n of them looks at `table[n:]`."""
     statuses: Counter[Status] = field(default_factory=Counter)
     """How many trials ended in which way."""
+    at_proposal: tuple[int, int] = (0, 0)
+    """How many checkpoints were scored and how many trials had ended when the last trial was proposed."""
     _reached: dict[str, int] = field(default_factory=dict)
     _last: float | None = None
 
@@ -170,6 +172,7 @@ class Ledger:
                 self._last = event.time
             case Proposed(trial=trial):
                 self._once(self.proposals, trial, event)
+                self.at_proposal = len(self.observed), len(self.endings)
             case Observed(main=main):
                 self._known(main.trial)
                 self._once(self.observed, (main.trial, main.steps), event)
@@ -198,6 +201,17 @@ class Ledger:
     def _known(self, trial: str) -> None:
         if trial not in self.proposals:
             raise ValueError(f"trial {trial} was never proposed")
+
+
+class Keeper(Protocol):
+    """What a sweep's events are given to."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """Their sum."""
+
+    def append(self, event: Event) -> None:
+        """Takes the event in. ValueError when it contradicts what happened before."""
 
 
 class Journal:

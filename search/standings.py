@@ -7,7 +7,8 @@ from itertools import takewhile
 import numpy as np
 
 from analysis.growing import GrowingLayers
-from search.rungs import Decision, ParetoAsha, Rule, decide, in_place, not_finite
+from analysis.pareto import order_selection, rank_layers
+from search.rungs import Decision, ParetoAsha, Rule, in_place, not_finite
 from spaces import REFERENCE_LOSS, Observation, to_losses
 
 Row = tuple[str, int, str]
@@ -18,7 +19,7 @@ class Standings:
     """A cache, and no more: what it decides is what `decide` decides over all observations that it was given.
 
     A decision costs the layers that the new observations change and the places before theirs on their own layer, not
-    the whole rung. With three or more objectives the rung is ranked anew.
+    the whole rung. With three or more objectives the layers are found anew, and only the trial's own is ordered.
     """
 
     def __init__(self, rule: Rule) -> None:
@@ -31,8 +32,6 @@ class Standings:
         if broken is not None:
             return broken
         rung = self.add(checkpoint)
-        if rung.layers is None and isinstance(self._rule, ParetoAsha):
-            return decide(rung.observations, checkpoint, self._rule)
         trial, steps = checkpoint[0].trial, checkpoint[0].steps
         return in_place(*rung.standing(trial), rung.trials, steps, self._rule)
 
@@ -54,8 +53,8 @@ class _Rung:
 
     def __init__(self, rule: Rule, observations: Sequence[Observation] = ()) -> None:
         self._objectives = rule.objectives
-        pareto = isinstance(rule, ParetoAsha)
-        self.layers = GrowingLayers() if pareto and len(rule.objectives) == 2 else None
+        self._pareto = isinstance(rule, ParetoAsha)
+        self.layers = GrowingLayers() if self._pareto and len(rule.objectives) == 2 else None
         self._means: list[tuple[float, Row]] = []
         self._observations: dict[Row, Observation] = {}
         self._rows: dict[str, list[Row]] = {}
@@ -95,6 +94,8 @@ class _Rung:
 
     def standing(self, trial: str) -> tuple[int, bool]:
         """A trial's place, by the best of its observations, and whether one of them is on the first layer."""
+        if self._pareto and self.layers is None:
+            return self._standing_anew(trial)
         if self.layers is None:
             mine = min((float(to_losses(self._objectives, [self._observations[key].scores]).mean()), key)
                        for key in self._rows[trial])  # fmt: skip
@@ -108,3 +109,13 @@ class _Rung:
             return 1 + self.layers.before(layer) + len(ahead), layer == 0
         earlier = (key[0] for rank in range(layer) for key in self.layers.on(rank))
         return 1 + len({*earlier, *ahead}), layer == 0
+
+    def _standing_anew(self, trial: str) -> tuple[int, bool]:
+        keys = sorted(self._observations)
+        losses = to_losses(self._objectives, [self._observations[key].scores for key in keys])
+        ranks = rank_layers(losses)
+        layer = min(rank for rank, key in zip(ranks, keys, strict=True) if key[0] == trial)
+        on = np.flatnonzero(ranks == layer)
+        order = (keys[on[i]][0] for i in order_selection(losses[on], REFERENCE_LOSS))
+        earlier = (keys[i][0] for i in np.flatnonzero(ranks < layer))
+        return 1 + len({*earlier, *takewhile(lambda name: name != trial, order)}), bool(layer == 0)

@@ -2,15 +2,17 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from search.ahead import begun
 from search.config import SamplerKind
-from search.journal import Cause, Ended, Event, Journal, Ledger, Lost, Observed, Proposed, Status
+from search.journal import Cause, Ended, Event, Keeper, Ledger, Lost, Observed, Proposed, Status
 from search.rungs import Decision, Rule, Stop
 from search.sampler import Sampler
 from search.standings import Standings
@@ -23,6 +25,8 @@ MAX_FAILURES = 2
 MAX_NODES = 10
 """So many nodes in a row may go under one trial. It is hardly ever its fault, but it may be what brings them down."""
 _WENT = {"error": "it raised", "process": "its process died", "node": "its node was lost"}
+
+_New = tuple[Recipe, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class SweepState:
         sampler_kind: SamplerKind,
         seed: int,
         trials: int,
-        journal: Journal,
+        journal: Keeper,
         notify: Callable[[Event], None],
         clock: Callable[[], float] = time.time,
         max_failures: int = MAX_FAILURES,
@@ -58,15 +62,9 @@ class SweepState:
         self._journal, self._notify = journal, notify
         self._allowed = {"error": max_failures, "process": max_failures, "node": MAX_NODES}
         ledger = journal.ledger
-        self.sampler = Sampler.replay(
-            space,
-            sampler_kind,
-            seed,
-            proposals={trial: event.values for trial, event in ledger.proposals.items()},
-            checkpoints=[event.observations for event in ledger.observed.values()],
-            failed=[trial for trial, event in ledger.endings.items() if event.status == "failed"],
-            ended=ledger.endings,
-        )
+        self.sampler, self._proposal = _replayed(ledger, space, sampler_kind, seed)
+        self._coming: Future[_New] | None = None
+        self._ahead = False
         self._standings = Standings(rule)
         for event in ledger.observed.values():
             self._standings.add(event.observations)
@@ -87,6 +85,15 @@ class SweepState:
     def done(self) -> bool:
         return len(self.ledger.endings) >= self.trials
 
+    def look_ahead(self) -> None:
+        """From now on each proposal is drawn in the background, as soon as the one before it is handed out.
+
+        It is drawn from the table as it is at that moment, so still the same journal gives the same proposal,
+        after an interruption too; what is scored while it waits counts for the next one, as if one more trial ran.
+        """
+        self._ahead = True
+        self._draw_next()
+
     def next_trial(self) -> Assignment | None:
         """The next trial to start, or None when all were handed out."""
         if self._waiting:
@@ -95,12 +102,15 @@ class SweepState:
         number = len(self.ledger.proposals) + 1
         if number > self.trials:
             return None
-        recipe, values = self._new_recipe()
+        recipe, values = self._coming.result() if self._coming else self._new_recipe(self.sampler.proposal())
         seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
         assignment = Assignment(f"t{number:04d}", recipe, seed, values)
         self._append(Proposed(self._clock(), assignment.trial, recipe, values, seed))
         self.sampler.accept(assignment.trial, values)
         self._tried.add(recipe)
+        if self._ahead:
+            self._proposal = self.sampler.proposal()
+            self._draw_next()
         return assignment
 
     def record(self, result: Mapping[str, Any]) -> Decision:
@@ -144,9 +154,13 @@ class SweepState:
             self._end(trial, "failed", one_line(reason))
         return Stop("failed", self.ledger.endings[trial].reason)
 
-    def _new_recipe(self) -> tuple[Recipe, dict[str, Any]]:
+    def _draw_next(self) -> None:
+        proposal, more = self._proposal, len(self.ledger.proposals) < self.trials
+        self._coming = begun(lambda: self._new_recipe(proposal)) if more else None
+
+    def _new_recipe(self, propose: Callable[[int], dict[str, Any]]) -> _New:
         for attempt in range(REPEATS + 1):
-            values = self.sampler.propose(attempt)
+            values = propose(attempt)
             recipe = self.sampler.space.recipe(values)
             if recipe not in self._tried:
                 break
@@ -181,3 +195,25 @@ class SweepState:
     def _append(self, event: Event) -> None:
         self._journal.append(event)
         self._notify(event)
+
+
+def _replayed(
+    ledger: Ledger, space: Space, kind: SamplerKind, seed: int
+) -> tuple[Sampler, Callable[[int], dict[str, Any]]]:
+    """The sampler of a table, and the next proposal over the table as it was when the last one was handed out."""
+    observed, endings = list(ledger.observed.values()), list(ledger.endings.values())
+    scored, ended = ledger.at_proposal
+    sampler = Sampler(space, kind, seed)
+    for trial, event in ledger.proposals.items():
+        sampler.accept(trial, event.values)
+    _tell(sampler, observed[:scored], endings[:ended])
+    proposal = sampler.proposal()
+    _tell(sampler, observed[scored:], endings[ended:])
+    return sampler, proposal
+
+
+def _tell(sampler: Sampler, observed: Iterable[Observed], endings: Iterable[Ended]) -> None:
+    for event in observed:
+        sampler.observe(event.observations)
+    for ending in endings:
+        sampler.fail(ending.trial) if ending.status == "failed" else sampler.end(ending.trial)

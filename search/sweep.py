@@ -260,6 +260,8 @@ def _fit(config: SweepConfig, state: "SweepState", trainable: type | None, worke
 
     shutil.rmtree(config.folder / RAY_FOLDER, ignore_errors=True)
     class_cache.ENV_VARS_TO_PROPAGATE.difference_update(KEPT_FROM_RAY)
+    if config.address is not None or workers > 1:  # one trial at a time would only wait for what it is to learn
+        state.look_ahead()
     rungs = Rungs(state)
     resources = {"cpu": config.cpus_per_trial, "gpu": config.gpus_per_trial}
     tune.Tuner(

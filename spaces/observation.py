@@ -72,7 +72,12 @@ class Observation:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a JSON line."""
-        return asdict(self) | {"recipe": self.recipe.model_dump(), "inference": self.inference.model_dump()}
+        plain = {
+            "recipe": self.recipe.model_dump(),
+            "inference": self.inference.model_dump(),
+            "cost": asdict(self.cost),
+        }
+        return vars(self) | plain  # `asdict` would copy the recipe and every cell on the way
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Observation":

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
-from search.front import representative_of
-from search.sampler import STARTUP_TRIALS, UNIFORM_EVERY, Sampler
-from spaces import Inference, Recipe, parse_space
+from search.front import front_of, representative_of
+from search.sampler import LIARS, MOST, STARTUP_TRIALS, UNIFORM_EVERY, Sampler
+from spaces import Inference, Recipe, parse_space, to_losses
 from tests.search.curves import scores
 from tests.search.examples import observed, small_space
 
@@ -58,10 +58,58 @@ def test_a_replayed_sampler_proposes_the_same(kind):
             first.observe(table[-1])
     first.fail("t0003")
     first.end("t0001")
-    again = Sampler.replay(SPACE, kind, 5, proposals, table, failed=["t0003"], ended=["t0003", "t0001"])
-    assert first.propose() == again.propose()
+    again, other = (replayed(Sampler(SPACE, kind, seed), proposals, table) for seed in (5, 6))
+    assert first.propose() == again.propose() != other.propose()
     assert first.propose(attempt=1) == again.propose(attempt=1) != again.propose()
-    assert Sampler.replay(SPACE, kind, 6, proposals, table, ["t0003"], ["t0003", "t0001"]).propose() != again.propose()
+
+
+def replayed(sampler: Sampler, proposals: dict[str, dict], table: list) -> Sampler:
+    """Of a table in which t0001 ended and t0003 failed."""
+    for trial, values in proposals.items():
+        sampler.accept(trial, values)
+    for checkpoint in table:
+        sampler.observe(checkpoint)
+    sampler.end("t0001")
+    sampler.fail("t0003")
+    return sampler
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_proposal_is_over_the_table_as_it_was_when_it_was_begun(kind):
+    sampler = Sampler(SPACE, kind, 3)
+    run(sampler, STARTUP_TRIALS + 2)
+    expected, begun = sampler.propose(), sampler.proposal()
+    sampler.accept("another", expected)
+    told(sampler, "another", expected)
+    assert begun(0) == expected != sampler.propose()
+
+
+def test_of_a_long_table_the_best_stays_and_what_is_told_is_bounded():
+    generator, seen = np.random.default_rng(0), []
+    samplers = [Sampler(SPACE, "tpe", 1) for _ in range(2)]
+    for i in range(2 * MOST):
+        trial, values = f"t{i:04d}", SPACE.sample(generator)
+        seen.append(observed(trial, 10, *generator.random(2)))
+        for sampler in samplers:
+            sampler.accept(trial, values)
+            sampler.observe([seen[-1]])
+            sampler.end(trial)
+        if i % 7 == 0:
+            samplers[0].fail(trial)  # as in a sweep; a resumed one hears of it after all observations
+    first, second = (s.study().get_trials(deepcopy=False, states=[TrialState.COMPLETE]) for s in samplers)
+    assert len(first) <= MOST and [t.values for t in first] == [t.values for t in second]
+    told = {tuple(t.values) for t in first}
+    front = to_losses(SPACE.objectives, [o.scores for o in front_of(seen, SPACE.objectives)])
+    assert {tuple(row) for row in front.tolist()} <= told
+    assert samplers[0].propose() == samplers[1].propose()
+
+
+def test_of_very_many_live_trials_a_sample_is_told():
+    sampler = Sampler(SPACE, "tpe", 1)
+    for i in range(LIARS):
+        sampler.accept(f"t{i:04d}", SPACE.sample(np.random.default_rng(i)))
+    running = sampler.study().get_trials(deepcopy=False, states=[TrialState.RUNNING])
+    assert len(running) == LIARS and {t.params["steps"] for t in running} == set(SPACE.rungs)
 
 
 def test_every_rung_is_told_with_its_steps_and_losses():

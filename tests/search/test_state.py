@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
+from search.ahead import begun
 from search.journal import Ended, Journal, Observed, Proposed, read
 from search.rungs import Continue, Stop, rule_for
 from search.state import SweepState
@@ -18,11 +19,13 @@ SPACE, COMPLETE, MAIN = small_space(), TrialState.COMPLETE, (Inference(),)
 class Desk:
     """A sweep without Ray: opens its state, and returns results as a trial would."""
 
-    def __init__(self, folder: Path, trials: int = 6, space=SPACE, seed: int = 1) -> None:
+    def __init__(self, folder: Path, trials: int = 6, space=SPACE, seed: int = 1, ahead: bool = False) -> None:
         self.journal, self.events, clock = Journal(folder), [], count(1000.0)
         self.state = SweepState(
             space, rule_for("asha-pareto", space), "tpe", seed, trials, self.journal, self.events.append, clock.__next__
         )
+        if ahead:
+            self.state.look_ahead()
 
     def result(self, assignment, steps: int, scored: dict | None = None, ways=MAIN) -> dict:
         scored, cost = scored or scores(assignment.recipe, steps), {"train": 1.0}
@@ -55,21 +58,44 @@ def summary(folder: Path) -> tuple:
     return recipes, observed, endings
 
 
-@pytest.mark.parametrize("most", [0, 1, 4, 7])
-def test_an_interrupted_sweep_ends_as_an_uninterrupted_one(tmp_path, most):
+@pytest.mark.parametrize("ahead", [False, True])
+@pytest.mark.parametrize("most", [0, 1, 4, 7, 26, 29])
+def test_an_interrupted_sweep_ends_as_an_uninterrupted_one(tmp_path, most, ahead):
+    """With more trials than are drawn from the prior."""
     for name in ("whole", "broken"):
         (tmp_path / name).mkdir()
-    whole = Desk(tmp_path / "whole")
+    whole = Desk(tmp_path / "whole", trials=14, ahead=ahead)
     whole.work_off()
     whole.journal.close()
-    first = Desk(tmp_path / "broken")
+    first = Desk(tmp_path / "broken", trials=14, ahead=ahead)
     first.work_off(most)
     first.journal.close()
-    second = Desk(tmp_path / "broken")
+    second = Desk(tmp_path / "broken", trials=14, ahead=ahead)
     second.work_off()
     second.journal.close()
     assert summary(tmp_path / "broken") == summary(tmp_path / "whole")
-    assert second.state.done and len(read(tmp_path / "whole").endings) == 6
+    assert second.state.done and len(read(tmp_path / "whole").endings) == 14
+    assert len(read(tmp_path / "whole").observed) > 29
+
+
+def test_a_proposal_that_is_drawn_ahead_knows_the_table_as_it_was_when_the_last_was_handed_out(tmp_path):
+    desk = Desk(tmp_path, trials=12, ahead=True)
+    for _ in range(10):
+        assignment = desk.state.next_trial()
+        then = desk.state.sampler.proposal()
+        desk.state.record(desk.result(assignment, 10, {"identity": 1.0, "pose": 1.0}))
+    for steps in (20, 40):
+        desk.state.record(desk.result(assignment, steps, {"identity": 1.0, "pose": 1.0}))
+    now = desk.state.sampler.proposal()
+    assert desk.state.next_trial().values == then(0) != now(0)
+
+
+def test_what_goes_wrong_while_a_proposal_is_drawn_ahead_is_raised_where_it_is_asked_for(tmp_path):
+    desk = Desk(tmp_path, ahead=True)
+    desk.state.next_trial()
+    desk.state._coming = begun(lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        desk.state.next_trial()
 
 
 def test_a_replayed_checkpoint_is_neither_recorded_nor_decided_again(tmp_path):

@@ -1,0 +1,159 @@
+"""What the search costs its driver as the table grows: `python -m benchmarks.latency`.
+
+Three tables, for 100, 1,000 and 10,000 trials that were scored at six rungs each: a decision, beside the pure function
+over the whole table; a proposal as the driver sees it, drawn ahead and drawn when it is asked for; and a point that
+comes to the front, beside the batch functions and Optuna's. Median and 99th percentile, of the processor's time but for
+proposals, which are waited for: those are by the clock, and want an idle machine.
+"""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, TypeVar
+
+import numpy as np
+import typer
+from optuna._hypervolume import compute_hypervolume
+from optuna.study._multi_objective import _is_pareto_front
+
+from analysis.growing import GrowingFront
+from analysis.pareto import Floats, hypervolume, non_dominated
+from search.journal import Ended, Journal, Observed, Proposed
+from search.rungs import Continue, decide, rule_for
+from search.standings import Standings
+from search.state import SweepState
+from spaces import Observation, Space, parse_space
+from spaces.files import space_file
+
+T = TypeVar("T")
+RUNGS, SHAPES = (25, 50, 100, 200, 400, 800), ("cloud", "one front")
+
+
+def six_rungs() -> Space:
+    """The puppets' space, with six rungs."""
+    text = space_file("puppets").read_text(encoding="utf-8")
+    rungs = next(line for line in text.splitlines() if line.startswith("rungs:"))
+    return parse_space(text.replace(rungs, f"rungs: {list(RUNGS)}"), "puppets")
+
+
+def scored(generator: np.random.Generator, shape: str, steps: int) -> dict[str, float]:
+    """Two scores that get better with the steps: of any quality, or all of one front."""
+    identity = float(generator.random())
+    pose = 1 - identity if shape == "one front" else float(generator.random())
+    better = 0.5 + 0.5 * steps / RUNGS[-1]
+    return {"identity": better * identity, "pose": better * pose}
+
+
+def table(space: Space, trials: int, shape: str) -> tuple[list[Proposed], list[Observation]]:
+    """So many trials, and each one's observations at all rungs."""
+    generator = np.random.default_rng(0)
+    proposals, seen = [], []
+    for number in range(1, trials + 1):
+        values = space.sample(generator)
+        proposals.append(Proposed(0.0, f"t{number:05d}", space.recipe(values), values, number))
+        seen += [
+            Observation(proposals[-1].trial, proposals[-1].recipe, number, steps, scored(generator, shape, steps))
+            for steps in RUNGS
+        ]
+    return proposals, seen
+
+
+def timed(action: Callable[[], T], clock: Callable[[], float] = time.thread_time) -> tuple[float, T]:
+    """Milliseconds, and what came out."""
+    began = clock()
+    result = action()
+    return 1e3 * (clock() - began), result
+
+
+def both(times: list[float]) -> str:
+    return f"{np.median(times):9.3f} {np.quantile(times, 0.99):9.3f}"
+
+
+def decisions(space: Space, trials: int, shape: str, asked: int = 300) -> str:
+    """One more trial at every rung of a full table."""
+    rule, standings = rule_for("asha-pareto", space), Standings(rule_for("asha-pareto", space))
+    known, now = table(space, trials, shape)
+    for observation in now:
+        standings.add([observation])
+    generator, ours, pure = np.random.default_rng(1), [], []
+    for i in range(asked):
+        steps = RUNGS[i % len(RUNGS)]
+        new = [Observation(f"u{i:05d}", known[0].recipe, 0, steps, scored(generator, shape, steps))]
+        took, decision = timed(partial(standings.decide, new))
+        ours.append(took)
+        if i < len(RUNGS):
+            took, expected = timed(partial(decide, now, new, rule))
+            pure.append(took)
+            assert decision == expected
+        now += new
+    return f"{both(ours)} {np.median(pure):12.1f}"
+
+
+def proposals(space: Space, trials: int, ahead: bool, asked: int, pause: float) -> str:
+    """The next trial of a sweep with such a table, its line in the journal on the disk counted in."""
+    known, seen = table(space, trials, "cloud")
+    with TemporaryDirectory() as folder:
+        journal = Journal(Path(folder))
+        for proposal in known:
+            journal.ledger.add(proposal)
+        for observation in seen:
+            journal.ledger.add(Observed(0.0, (observation,), Continue(1, 1), "nowhere"))
+        for proposal in known:
+            journal.ledger.add(Ended(0.0, proposal.trial, "finished", "", RUNGS[-1]))
+        rule = rule_for("asha-pareto", space)
+        state = SweepState(space, rule, "tpe", 0, trials + asked, journal, lambda event: None)
+        if ahead:
+            state.look_ahead()
+        times = []
+        for _ in range(asked):
+            time.sleep(pause)
+            times.append(timed(state.next_trial, time.perf_counter)[0])
+        journal.close()
+    return both(times)
+
+
+def fronts(points: Floats) -> str:
+    """A point more, to a front and its volume, and the difference to the batch function's and Optuna's volume."""
+    front, reference = GrowingFront([1.0, 1.0]), np.ones(2)
+    times = [timed(partial(front.add, point, i))[0] for i, point in enumerate(points.tolist())]
+    last = times[-max(100, len(times) // 10) :]
+    batch, (on, volume) = timed(lambda: (non_dominated(points), hypervolume(points, reference)))
+    optuna, (optunas_on, optunas_volume) = timed(
+        lambda: (_is_pareto_front(points, assume_unique_lexsorted=False), compute_hypervolume(points, reference))
+    )
+    assert set(front.keys) == set(np.flatnonzero(on).tolist()) == set(np.flatnonzero(optunas_on).tolist())
+    apart = max(abs(volume - front.volume), abs(optunas_volume - front.volume))
+    return f"{1e3 * np.mean(last):9.2f} {1e3 * np.quantile(last, 0.99):9.2f} {batch:10.2f} {optuna:10.2f} {apart:10.1e}"
+
+
+def main(
+    trials: Annotated[list[int], typer.Option(help="table sizes")] = [100, 1000, 10000],  # noqa: B006
+    asked: Annotated[int, typer.Option(min=10, help="proposals of each kind")] = 200,
+    pause: Annotated[float, typer.Option(min=0, help="seconds between two proposals")] = 0.2,
+) -> None:
+    space = six_rungs()
+    print(f"a decision over trials x {len(RUNGS)} rungs, ms of the processor")
+    print(f"{'trials':>8} {'':10}    median       p99  over the table")
+    for n in trials:
+        for shape in SHAPES:
+            print(f"{n:8} {shape:10} {decisions(space, n, shape)}", flush=True)
+    print(f"\na proposal (TPE) as the driver sees it, {asked} of them {pause:g} s apart, ms by the clock")
+    print(f"{'trials':>8} {'':10}    median       p99")
+    for n in trials:
+        for ahead in (True, False):
+            kind = "ahead" if ahead else "on demand"
+            print(f"{n:8} {kind:10} {proposals(space, n, ahead, asked, pause)}", flush=True)
+    print(
+        "\nfront and volume of two objectives, one point more (microseconds), all points at once (ms), and the largest"
+    )
+    print(f"difference of the volumes\n{'points':>8} {'':10}      mean       p99      batch     Optuna difference")
+    for n in trials:
+        cloud = np.random.default_rng(0).random((n, 2))
+        for shape, points in zip(SHAPES, (cloud, np.column_stack([cloud[:, 0], 1 - cloud[:, 0]])), strict=True):
+            print(f"{n:8} {shape:10} {fronts(points)}", flush=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)
