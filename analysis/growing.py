@@ -72,21 +72,22 @@ class GrowingFront:
     def __len__(self) -> int:
         return sum(map(len, self._stairs.keys if len(self._reference) == 2 else self._keys))
 
-    def add(self, point: Sequence[float], key: Key) -> bool:
-        """Whether the point is on the front; those that it dominates no longer are."""
+    def add(self, point: Sequence[float], key: Key) -> list[Key] | None:
+        """The keys of the points that this one drives off the front; None when it is not on the front itself."""
         if any(math.isnan(loss) for loss in point):
-            return False
+            return None
         return self._add_2d(*map(float, point), key) if len(self._reference) == 2 else self._add(point, key)
 
-    def _add_2d(self, x: float, y: float, key: Key) -> bool:
+    def _add_2d(self, x: float, y: float, key: Key) -> list[Key] | None:
         stairs = self._stairs
         if stairs.dominates(x, y):
-            return False
-        if not stairs.join(x, y, key):
-            place = stairs.place(x, y)
-            self.volume += self._gain(x, y, place)
-            stairs.replace(place, _Stairs([x], [y], [[key]]))
-        return True
+            return None
+        if stairs.join(x, y, key):
+            return []
+        place = stairs.place(x, y)
+        self.volume += self._gain(x, y, place)
+        gone = stairs.replace(place, _Stairs([x], [y], [[key]]))
+        return [key for keys in gone.keys for key in keys]
 
     def _gain(self, x: float, y: float, place: slice) -> float:
         """The area between the stairs as they are and the corner (x, y), strip by strip."""
@@ -103,21 +104,22 @@ class GrowingFront:
         end = min(first[place.stop], right) if place.stop < len(first) else right
         return gain + (end - left) * (top - y)
 
-    def _add(self, point: Sequence[float], key: Key) -> bool:
+    def _add(self, point: Sequence[float], key: Key) -> list[Key] | None:
         row = np.asarray(point, dtype=float)
         no_worse = (self._rows <= row).all(axis=1)
         equal = np.flatnonzero(no_worse & (self._rows == row).all(axis=1))
         if len(equal):
             self._keys[equal[0]].append(key)
-            return True
+            return []
         if no_worse.any():
-            return False
+            return None
         if (row < self._reference).all():
             self.volume += added_volume(row, self._rows, self._reference)
         kept = ~(self._rows >= row).all(axis=1)
-        self._keys = [keys for keys, stays in zip(self._keys, kept, strict=True) if stays] + [[key]]
+        gone = [key for keys, stays in zip(self._keys, kept, strict=True) if not stays for key in keys]
+        self._keys = [*(keys for keys, stays in zip(self._keys, kept, strict=True) if stays), [key]]
         self._rows = np.vstack([self._rows[kept], row])
-        return True
+        return gone
 
 
 class GrowingLayers:

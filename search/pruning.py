@@ -1,35 +1,76 @@
 """What a sweep keeps on disk of its checkpoints."""
 
 import shutil
-from collections.abc import Iterator
+from collections import Counter
+from itertools import islice
 from pathlib import Path
 
-from search.front import front_of
+from analysis.growing import GrowingFront
 from search.journal import Ledger
-from spaces import Objective
+from spaces import REFERENCE_LOSS, Objective, to_losses
 
 ADAPTER, STATE = "adapter", "state.safetensors"
 
 
-def prune(ledger: Ledger, objectives: tuple[Objective, ...], trials: Path) -> None:
+class Pruning:
     """Deletes adapters that left the front, and states that no trial goes on from.
 
-    `trials` has a folder for each trial with its checkpoints' in it. What is dominated stays so, hence its adapter
-    may go. The newest checkpoint of a trial that has not ended is left whole, and so is whatever that trial wrote
-    since: an interrupted trial goes on from there. Scores and pictures stay.
+    What is dominated stays so, hence its adapter may go. The newest checkpoint of a trial that has not ended is left
+    whole, and so is whatever that trial wrote since: an interrupted trial goes on from there. Scores and pictures stay.
+    It follows one ledger: a checkpoint is looked at when its trial goes on or ends, and when it leaves the front.
     """
-    on_front = {(o.trial, o.steps) for o in front_of(ledger.table, objectives)}  # drawn in whichever way
-    front = {Path(ledger.observed[checkpoint].folder) for checkpoint in on_front}
-    for folder in _over(ledger, trials):
-        (folder / STATE).unlink(missing_ok=True)
-        if folder not in front and (folder / ADAPTER).is_dir():
-            shutil.rmtree(folder / ADAPTER)
+
+    def __init__(self, objectives: tuple[Objective, ...], trials: Path) -> None:
+        """`trials` has a folder for each trial with its checkpoints' in it."""
+        self._objectives, self._trials = objectives, trials
+        self._grown = GrowingFront([REFERENCE_LOSS] * len(objectives))
+        self._front = Counter[Path]()
+        """Checkpoints on the front, with how many of the ways to draw them are."""
+        self._newest: dict[str, Path] = {}
+        self._over: set[Path] = set()
+        """No trial goes on from these."""
+        self._due: dict[Path, None] = {}
+        """To be looked at; what could not be deleted stays here."""
+        self._seen = self._ended = 0
+
+    def prune(self, ledger: Ledger) -> None:
+        """Deletes what may go by now. OSError when something cannot be deleted; the next call tries again."""
+        self._follow(ledger)
+        while self._due:
+            folder = next(iter(self._due))
+            (folder / STATE).unlink(missing_ok=True)
+            if folder not in self._front and (folder / ADAPTER).is_dir():
+                shutil.rmtree(folder / ADAPTER)
+            del self._due[folder]
+
+    def _follow(self, ledger: Ledger) -> None:
+        new = ledger.table[self._seen :]
+        self._seen += len(new)
+        for seen, row in zip(new, to_losses(self._objectives, [o.scores for o in new]).tolist(), strict=True):
+            folder = Path(ledger.observed[seen.trial, seen.steps].folder)
+            gone = self._grown.add(row, (folder, seen.label))
+            if gone is not None:
+                self._front[folder] += 1
+                self._left_the_front(Counter(left for left, _ in gone))
+            before = self._newest.get(seen.trial, folder)
+            self._newest[seen.trial] = folder
+            if before != folder:
+                self._is_over(before)
+        for trial in islice(reversed(ledger.endings), len(ledger.endings) - self._ended):
+            for folder in (self._trials / trial).glob("step-*"):  # a failed one may have one that was never scored
+                self._is_over(folder)
+        self._ended = len(ledger.endings)
+
+    def _left_the_front(self, gone: Counter[Path]) -> None:
+        self._front -= gone
+        for folder in gone.keys() & self._over - self._front.keys():
+            self._due[folder] = None
+
+    def _is_over(self, folder: Path) -> None:
+        self._over.add(folder)
+        self._due[folder] = None
 
 
-def _over(ledger: Ledger, trials: Path) -> Iterator[Path]:
-    """The checkpoints that no trial goes on from."""
-    for trial in ledger.endings:  # a failed one may have left a checkpoint that was never scored
-        yield from (trials / trial).glob("step-*")
-    for (trial, steps), event in ledger.observed.items():
-        if trial not in ledger.endings and steps < ledger.reached(trial):
-            yield Path(event.folder)
+def prune(ledger: Ledger, objectives: tuple[Objective, ...], trials: Path) -> None:
+    """Deletes what may go of a whole ledger at once."""
+    Pruning(objectives, trials).prune(ledger)

@@ -35,10 +35,11 @@ def grown_layers(points: np.ndarray) -> GrowingLayers:
 def test_the_front_and_its_volume_are_those_of_all_points_after_each(points):
     front = GrowingFront(np.ones(points.shape[1]))
     for i, point in enumerate(points):
-        on = front.add(point, i)
+        before, gone = set(front.keys), front.add(point, i)
         seen = points[: i + 1]
         expected = set(np.flatnonzero(non_dominated(seen)).tolist())
-        assert set(front.keys) == expected and len(front) == len(expected) and on == (i in expected)
+        assert set(front.keys) == expected and len(front) == len(expected)
+        assert (gone is not None) == (i in expected) and set(gone or ()) == before - expected
         assert front.volume == pytest.approx(hypervolume(seen, 1.0), abs=1e-9)
 
 
