@@ -50,7 +50,8 @@ class Sampler:
     def __init__(self, space: Space, kind: SamplerKind, seed: int) -> None:
         self.space, self.kind, self.seed = space, kind, seed
         self._values: dict[str, dict[str, Any]] = {}
-        self._live: dict[str, set[int]] = {}
+        self._live: dict[str, dict[int, FrozenTrial]] = {}
+        """Of each live trial, the rungs that it has yet to reach, as Optuna hears of them."""
         self._told: list[FrozenTrial] = []
         self._failed: list[FrozenTrial] = []
         self._thinned = 0
@@ -85,7 +86,7 @@ class Sampler:
     def accept(self, trial: str, values: Mapping[str, Any]) -> None:
         """A proposal becomes a trial: until it ends, others keep away from it."""
         self._values[trial] = dict(values)
-        self._live[trial] = set(self.space.rungs)
+        self._live[trial] = {steps: self._trial(trial, steps, TrialState.RUNNING) for steps in self.space.rungs}
 
     def observe(self, checkpoint: Sequence[Observation]) -> None:
         """One rung of one trial: the observations of its checkpoint.
@@ -94,7 +95,7 @@ class Sampler:
         all of them TPE would count every checkpoint as often as there are ways to draw.
         """
         observation = representative_of(checkpoint, self.space.objectives)
-        self._live.get(observation.trial, set()).discard(observation.steps)
+        self._live.get(observation.trial, {}).pop(observation.steps, None)
         (losses,) = to_losses(self.space.objectives, [observation.scores]).tolist()
         self._told.append(self._trial(observation.trial, observation.steps, TrialState.COMPLETE, losses))
         if len(self._told) > MOST:
@@ -120,11 +121,10 @@ class Sampler:
         A rung that a live trial has yet to reach is RUNNING, which TPE takes for a bad one (the constant liar), so
         that parallel proposals differ. Of very many an even sample will do.
         """
-        ahead = [(trial, steps) for trial, rungs in self._live.items() for steps in sorted(rungs)]
-        if len(ahead) > LIARS:
-            chosen = np.random.default_rng([self.seed, number]).choice(len(ahead), LIARS, replace=False)
-            ahead = [ahead[i] for i in sorted(chosen)]
-        running = [self._trial(trial, steps, TrialState.RUNNING) for trial, steps in ahead]
+        running = [trial for rungs in self._live.values() for trial in rungs.values()]
+        if len(running) > LIARS:
+            chosen = np.random.default_rng([self.seed, number]).choice(len(running), LIARS, replace=False)
+            running = [running[i] for i in sorted(chosen)]
         return [*self._told, *self._failed, *running]
 
     def _thin_out(self) -> None:

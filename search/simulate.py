@@ -119,7 +119,7 @@ def simulate(
         driver = max(driver, at)
         if ended is not None:
             clock.now = last = driver = driver + charges.report
-            if not isinstance(state.record(_result(ended, space)), Stop):
+            if not isinstance(state.record(reported(ended.assignment, ended.rung, ended.seen, space)), Stop):
                 begin(ended.assignment, ended.rung + 1, driver)
                 continue
         clock.now = driver + charges.suggestion
@@ -140,14 +140,14 @@ class _Ended:
     seen: Rung
 
 
-def _result(ended: _Ended, space: Space) -> dict[str, Any]:
-    """As `trainables.trial.Trial` reports it, drawn in the main way alone."""
-    trial, steps = ended.assignment.trial, space.rungs[ended.rung]
+def reported(assignment: Assignment, rung: int, seen: Rung, space: Space) -> dict[str, Any]:
+    """What a trial reports of its rung, counted from 0: as `trainables.trial.Trial`, drawn in the main way alone."""
+    trial, steps = assignment.trial, space.rungs[rung]
     observation = {
-        "inference": space.inferences[0].model_dump(), "label": "", "scores": dict(ended.seen.scores), "cells": {},
-        "cost": asdict(ended.seen.cost),
+        "inference": space.inferences[0].model_dump(), "label": "", "scores": dict(seen.scores), "cells": {},
+        "cost": asdict(seen.cost),
     }  # fmt: skip
     return {
         "trial": trial, "steps": steps, "observations": [observation], "folder": f"trials/{trial}/step-{steps:06d}",
-        "failure": None, "done": ended.rung + 1 == len(space.rungs),
+        "failure": None, "done": rung + 1 == len(space.rungs),
     }  # fmt: skip
