@@ -92,17 +92,15 @@ def load(home: Path, name: str) -> SweepConfig:
     return config.model_copy(update={"job": config.job.model_copy(update={"folder": str(home / name)})})
 
 
-def check_no_secret(uri: str) -> None:
-    """InputError where MLflow's address has a password in it."""
+def check_no_secret(uri: str, option: str = "--tracking-uri") -> None:
+    """InputError where an address, MLflow's or a store's, has a password in it."""
     try:
         secret = has_secret(uri)
     except ValueError as error:
-        raise InputError("--tracking-uri", f"is no address ({error})") from None
+        raise InputError(option, f"is no address ({error})") from None
     if secret:
         hint = "a server's go into MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, a database's into its own"
-        raise InputError(
-            "--tracking-uri", f"has a user or password in it, which sweep.json and process lists would show; {hint}"
-        )
+        raise InputError(option, f"has a user or password in it, which sweep.json and process lists would show; {hint}")
 
 
 def sweeps(home: Path) -> list[str]:

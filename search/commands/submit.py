@@ -89,6 +89,10 @@ def watch(cluster: "Cluster", job: "SweepJob", follow: bool) -> None:
 
 def _sent(context: typer.Context, box: Parcel, options: dict[str, Any], name: str) -> list[str]:
     """The arguments with which the cluster is to sweep. All that can be checked here is; what is here is packed."""
+    from search.config import check_no_secret
+
+    for key in THEIRS:  # before it becomes a job's command, which the cluster shows to all
+        check_no_secret(options.get(key) or "", f"--{key.replace('_', '-')}")
     space = options["space"]
     here = {key: value for key, value in options.items() if key not in THEIRS}
     with tempfile.TemporaryDirectory() as home:

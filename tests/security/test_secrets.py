@@ -42,6 +42,16 @@ def test_a_secret_in_the_tracking_uri_is_refused_and_not_repeated(tmp_path, monk
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_secret_never_becomes_a_part_of_a_job(monkeypatch, capsys) -> None:
+    command = ["posefront", "submit", "puppets", "--address", "http://127.0.0.1:9"]
+    monkeypatch.setattr(sys, "argv", [*command, "--tracking-uri", WITH_SECRET[0]])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = capsys.readouterr()
+    assert ended.value.code == 2 and SECRET not in said.err + said.out
+    assert said.err.startswith("--tracking-uri: has a user")
+
+
 def test_a_secret_that_is_in_a_sweeps_config_already_is_refused(tmp_path: Path) -> None:
     small_sweep(tmp_path, tracking_uri=WITH_SECRET[0]).save()
     with pytest.raises(InputError, match="has a user or password in it") as refused:
