@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,8 @@ def head(aws: Asked, machines: Machines, monkeypatch: pytest.MonkeyPatch) -> Ite
     yield Head(instance["InstanceId"])
 
 
-@pytest.fixture
-def autoscaler(head: Head, machines: Machines) -> Iterator[Autoscaler]:
+@contextmanager
+def running_autoscaler(head: Head, machines: Machines) -> Iterator[Autoscaler]:
     """The real one; its threads end with the test, lest they reach for a real ssh."""
     scaler = Autoscaler("session", FileConfigReader(str(machines.head_home / "ray_bootstrap_config.yaml")), head)
     subscribers = scaler._instance_manager._status_update_subscribers
@@ -77,6 +78,12 @@ def autoscaler(head: Head, machines: Machines) -> Iterator[Autoscaler]:
     provider = scaler._cloud_instance_provider
     for threads in (provider._main_executor, provider._node_launcher_executors, installer._ray_installation_executor):
         threads.shutdown(wait=True, cancel_futures=True)
+
+
+@pytest.fixture
+def autoscaler(head: Head, machines: Machines) -> Iterator[Autoscaler]:
+    with running_autoscaler(head, machines) as scaler:
+        yield scaler
 
 
 def until(autoscaler: Autoscaler, done: Callable[[], Any], seconds: float = 30) -> None:
@@ -181,6 +188,22 @@ def test_the_dear_type_waits_for_spot_and_keeps_asking(autoscaler: Autoscaler, h
     aws.refuse = no_spot
     head.waiting = [(MORE_THAN_A_SMALL_CARD, 1)]
     until(autoscaler, lambda: len(aws.of("RunInstances")) > 10)
+    assert all("InstanceMarketOptions" in request for request in aws.of("RunInstances"))
+
+
+def test_rays_own_provider_keeps_asking_for_spot_whatever_else_there_is(head: Head, aws: Asked, machines: Machines):
+    """Why there is one of our own: a type on demand with the same resources and a lower priority is never tried."""
+    path = machines.head_home / "ray_bootstrap_config.yaml"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["provider"]["type"] = "aws"
+    twin = json.loads(json.dumps(config["available_node_types"]["gpu-24gb"])) | {"priority": -1}
+    del twin["node_config"]["InstanceMarketOptions"]
+    config["available_node_types"]["on-demand"] = twin
+    path.write_text(json.dumps(config), encoding="utf-8")
+    aws.refuse = no_spot
+    head.waiting = [(HALF_A_CARD, 2)]
+    with running_autoscaler(head, machines) as scaler:
+        until(scaler, lambda: len(aws.of("RunInstances")) > 20)
     assert all("InstanceMarketOptions" in request for request in aws.of("RunInstances"))
 
 
