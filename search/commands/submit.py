@@ -98,17 +98,25 @@ def _sent(context: typer.Context, box: Parcel, options: dict[str, Any], name: st
     with tempfile.TemporaryDirectory() as home:
         config = settings(**here, name=name, address="auto", home=Path(home))
     _check(config)
-    names = {param.name: param.opts[0] for param in context.command.params if param.name in options}
-    given = {option: options[key] for key, option in names.items() if key != "space" and was_given(context, key)}
+    given = {
+        param.opts[0]: _as_given(param, options[param.name])
+        for param in context.command.params
+        if param.name in options and param.name != "space" and was_given(context, param.name)
+    }
     for option, source in _sources(config):
         if source.startswith(THERE):
-            given[option] = source.removeprefix(THERE)
+            given[option] = [option, source.removeprefix(THERE)]
         elif Path(source).is_absolute():
-            given[option] = box.add(Path(source), option)
-    words = [space if space in shipped_spaces() else box.add(Path(space), "space")]
-    for option, value in given.items():
-        words += [option] if value is True else [option, str(value)]
-    return words
+            given[option] = [option, box.add(Path(source), option)]
+    shipped = space in shipped_spaces()
+    return [space if shipped else box.add(Path(space), "space"), *(word for words in given.values() for word in words)]
+
+
+def _as_given(param: Any, value: Any) -> list[str]:
+    """The words of a command line that give an option this value; a switch may have one that turns it off."""
+    if isinstance(value, bool):
+        return param.opts[:1] if value else param.secondary_opts[:1]
+    return [param.opts[0], str(value)]
 
 
 def _sources(config: "SweepConfig") -> Iterator[tuple[str, str]]:

@@ -6,15 +6,18 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from analysis.observations import from_mlflow
-from search import parcel, show
+from search import config, parcel
 from search.journal import read
 from tests.search import head
 from tests.search.examples import TEXT
+from tests.search.head import wait_for
 from tests.search.test_submit import ROBOT
 from tests.search.test_sweep import observed_once
 
@@ -74,64 +77,104 @@ def read_until(process: subprocess.Popen, wanted: str) -> str:
     raise AssertionError(text)
 
 
-def test_a_sweep_goes_on_without_its_client_and_is_stopped_and_resumed(code, tmp_path, fresh_database):
+@dataclass(frozen=True)
+class World:
+    """A head that is up, and what a person has who submits to it."""
+
+    address: str
+    home: Path
+    """Of the cluster."""
+    code: Path
+    space: Path
+    subject: Path
+
+    @property
+    def at(self) -> tuple[str, str]:
+        return "--address", self.address
+
+    def submit(self, subject: Path | None = None) -> tuple[object, ...]:
+        return (
+            "submit", self.space, "--subject", subject or self.subject, "--name", "one", "--trials", TRIALS, *self.at,
+        )  # fmt: skip
+
+    def pace(self, seconds: float) -> None:
+        """What a trial's next rungs take."""
+        (self.home / "cache" / "seconds").write_text(str(seconds))
+
+
+@pytest.fixture
+def world(code: Path, tmp_path: Path, fresh_database: Path) -> Iterator[World]:
     home, subject, space = tmp_path / "home", tmp_path / "my-robot", tmp_path / "small.yaml"
     (home / "cache").mkdir(parents=True)
-    (home / "cache" / "seconds").write_text("1.5")
-    shutil.copyfile(fresh_database, home / "mlflow.db")
+    shutil.copyfile(fresh_database, home / "record.db")
     shutil.copytree(ROBOT, subject)
     space.write_text(TEXT)
     there = {
         "PYTHONPATH": str(ROOT), "POSEFRONT_HOME": str(home), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN,
-        "POSEFRONT_TRACKING_URI": f"sqlite:///{home}/mlflow.db",
+        "POSEFRONT_TRACKING_URI": f"sqlite:///{home}/record.db",
     }  # fmt: skip
     with head.head(there) as address:
-        at = ("--address", address)
-        command = ("submit", space, "--subject", subject, "--name", "one", "--trials", TRIALS, *at)
-        code_of_refusal, text = posefront(code, *command, token="d" * 32)
-        assert code_of_refusal == 2 and "refuses the token" in text
+        yield World(address, home, code, space, subject)
 
-        laptop = client(code, *command)
-        text = read_until(laptop, " steps: identity ")
-        assert "sweep one is job one.1 on" in text and "Running entrypoint" not in text
-        assert "copied sweep one in" in text, "the driver ran other code"
-        shutil.rmtree(subject)  # it is on the cluster
-        laptop.send_signal(signal.SIGINT)
-        text = laptop.communicate(timeout=60)[0]
-        assert laptop.returncode == 130 and "posefront status one --follow" in text and "Traceback" not in text
 
-        laptop = client(code, "status", "one", "--follow", *at)
-        read_until(laptop, " steps: identity ")
-        laptop.kill()
-        laptop.wait(20)
-        refused, text = posefront(code, *command[:3], ROBOT, *command[4:])
-        assert refused == 2 and "one: is driven by job one.1 already" in text and text.count("\n") == 1
+def test_a_sweep_goes_on_without_its_client(world):
+    code, at = world.code, world.at
+    world.pace(1.5)
+    refused, text = posefront(code, *world.submit(), token="d" * 32)
+    assert refused == 2 and "refuses the token" in text
 
-        (home / "cache" / "seconds").write_text("20")  # nothing ends from here on
-        done, text = posefront(code, "status", "--json", *at)
-        assert done == 0
-        [seen] = json.loads(text)["posefront-status"]
-        assert (seen["name"], seen["state"], seen["trials"]) == ("one", "running", TRIALS) and seen["front"] > 0
+    laptop = client(code, *world.submit())
+    text = read_until(laptop, " steps: identity ")
+    assert "sweep one is job one.1 on" in text and "Running entrypoint" not in text
+    assert "copied sweep one in" in text, "the driver ran other code"
+    shutil.rmtree(world.subject)  # it is on the cluster
+    laptop.send_signal(signal.SIGINT)
+    text = laptop.communicate(timeout=60)[0]
+    assert laptop.returncode == 130 and "posefront status one --follow" in text and "Traceback" not in text
 
-        done, text = posefront(code, "stop", "one", *at)
-        assert done == 0 and "one: stopped; `posefront resume one --address" in text
-        before = read(home / "one")
-        assert before.closed is not None and before.closed.status == "interrupted", "it was killed, not stopped"
-        done, text = posefront(code, "status", "one", *at)
-        assert done == 0 and "interrupted" in text and "one.1 stopped" in text
-        again, text = posefront(code, "stop", "one", *at)
-        assert again == 2 and "one: does not run on" in text
+    laptop = client(code, "status", "one", "--follow", *at)
+    read_until(laptop, " steps: identity ")
+    laptop.kill()
+    laptop.wait(20)
+    refused, text = posefront(code, *world.submit(ROBOT))
+    assert refused == 2 and "one: is driven by job one.1 already" in text and text.count("\n") == 1
 
-        (home / "cache" / "seconds").write_text("0")
-        done, text = posefront(code, "resume", "one", *at)
-        assert done == 0 and "sweep one is job one.2" in text and "Finished after" in text
+    done, text = posefront(code, "status", "--json", *at)
+    assert done == 0
+    [seen] = json.loads(text)["posefront-status"]
+    assert (seen["name"], seen["trials"]) == ("one", TRIALS) and seen["front"] > 0
+    world.pace(0)
+    done, text = posefront(code, "status", "one", "--follow", *at)
+    assert done == 0 and "Finished after" in text
+    assert text.count(" steps: identity ") == len(read(world.home / "one").observed), "its lines, from the first"
+    kept = {path.read_bytes() for path in (world.home / "one").rglob("weights.safetensors")}
+    assert kept == {b"adapter"}, "the trials ran other code"
 
-    after = read(home / "one")
+
+def test_a_sweep_on_a_cluster_is_stopped_in_order_and_resumed(world):
+    code, at, folder = world.code, world.at, world.home / "one"
+    world.pace(1.0)
+    done, text = posefront(code, *world.submit(), "--no-follow")
+    assert done == 0 and "`posefront stop one --address" in text
+    wait_for(lambda: (folder / "journal.jsonl").exists() and len(read(folder).observed) >= 3)
+
+    done, text = posefront(code, "stop", "one", *at)
+    assert done == 0 and "one: stopped; `posefront resume one --address" in text
+    before = read(folder)
+    assert before.closed is not None and before.closed.status == "interrupted", "it was killed, not stopped"
+    done, text = posefront(code, "status", "one", *at)
+    assert done == 0 and "interrupted" in text and "one.1 stopped" in text
+    again, text = posefront(code, "stop", "one", *at)
+    assert again == 2 and "one: does not run on" in text
+
+    world.pace(0)
+    done, text = posefront(code, "resume", "one", *at)
+    assert done == 0 and "sweep one is job one.2" in text and "Finished after" in text
+    after = read(folder)
     assert len(after.endings) == TRIALS and {e.status for e in after.endings.values()} <= {"finished", "stopped"}
-    for key, event in before.observed.items():
-        assert after.observed[key] == event
-    assert set(observed_once(home / "one").values()) == {1}
-    recorded = from_mlflow(f"sqlite:///{home}/mlflow.db", "one")
+    assert all(after.observed[key] == event for key, event in before.observed.items())
+    assert set(observed_once(folder).values()) == {1}
+    recorded = from_mlflow(f"sqlite:///{world.home}/record.db", "one")
     assert sorted((o.trial, o.steps) for o in recorded) == sorted(after.observed)
-    settings = show.find(home, "one").config
-    assert Path(settings.job.subject).is_relative_to(home / "sent"), "a resumed sweep needs its subject"
+    subject = Path(config.load(world.home, "one").job.subject)
+    assert subject.is_relative_to(world.home / "sent"), "a resumed sweep needs its subject"
