@@ -31,6 +31,7 @@ from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE
 from rich.console import Console
 
 from search.config import SweepConfig
+from search.driver import terminable
 from search.journal import read
 from search.live import PlainLines
 from search.sweep import run
@@ -194,6 +195,8 @@ class Grown:
     timeline: Timeline
     swept: float
     """Seconds from the beginning of the sweep to its end."""
+    scored: float
+    """And to the first scored checkpoint."""
     ran: tuple[dict[str, Any], ...]
     """Where and when each trial ran."""
     status: str
@@ -232,9 +235,11 @@ def grow(
         over.set()
         watching.join()
     ran = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((home / "short").rglob(WHERE))]
-    if len(read(home / "short").endings) != trials:
-        raise RuntimeError("trials are missing")
-    return Grown(timeline, swept, tuple(ran), outcome.status)
+    ledger = read(home / "short")
+    if len(ledger.endings) != trials:
+        raise RuntimeError(f"{trials - len(ledger.endings)} trials are missing")
+    first = next(iter(ledger.observed.values())).time - timeline.began
+    return Grown(timeline, swept, first, tuple(ran), outcome.status)
 
 
 def main(
@@ -244,7 +249,7 @@ def main(
     seconds: Annotated[float, typer.Option(help="Of a rung.")] = 3.0,
     idle: Annotated[float, typer.Option(help="Seconds after which an idle node goes.")] = 6.0,
 ) -> None:
-    with TemporaryDirectory(prefix="posefront-autoscale-") as home:
+    with terminable(), TemporaryDirectory(prefix="posefront-autoscale-") as home:
         grown = grow(Path(home), trials, workers, nodes, seconds, idle, Console(width=120))
     line, (at_once, shared) = grown.timeline, grown.most_at_once()
     share = {each["share"] for each in grown.ran}
@@ -252,7 +257,8 @@ def main(
         f"{len(grown.ran)} trials on {len({each['node'] for each in grown.ran})} nodes that were not there, "
         f"{', '.join(f'{value:g}' for value in share)} GPU each; {at_once} at once, {shared} on one node."
     )
-    print(f"nodes up after {', '.join(f'{value:.1f}' for value in line.came.values())} s; sweep {grown.swept:.1f} s; "
+    print(f"nodes up after {', '.join(f'{value:.1f}' for value in line.came.values())} s; the first checkpoint scored "
+          f"after {grown.scored:.1f} s; the sweep's end after {grown.swept:.1f} s; nodes "
           f"gone {', '.join(f'{value - grown.swept:.1f}' for value in line.went.values())} s after its end; "
           f"{line.up} left")  # fmt: skip
 

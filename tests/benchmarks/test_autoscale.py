@@ -11,7 +11,7 @@ def test_nodes_come_for_a_sweep_trials_share_their_gpus_and_they_go(tmp_path, ca
     grown = grow(tmp_path, trials=12, workers=None, nodes=2, seconds=3.0, idle_seconds=6.0, console=Console(width=120))
     assert grown.status == "finished" and len(grown.ran) == 12
     came = sorted(grown.timeline.came.values())
-    assert len(came) == 2 and came[1] - came[0] < 5, "one node was asked for after the other"
+    assert len(came) == 2 and came[1] < grown.scored, "the second was asked for when the first was full"
     assert grown.timeline.up == 0 and min(grown.timeline.went.values()) > came[-1]
     assert {each["share"] for each in grown.ran} == {0.5}
     assert len({each["node"] for each in grown.ran}) == 2
