@@ -11,6 +11,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from analysis.paces import paces
 from search import config, journal
 from search.config import SweepConfig
 from search.front import front_of, hypervolume_of, knee_of
@@ -68,7 +69,8 @@ def check_scores(table: Sequence[Observation], space: Space, where: Path) -> Non
 
 
 def as_json(found: Found) -> str:
-    """One object: sweep, status, objectives, trials (how many), observations, front, knee, hypervolume, tried."""
+    """One object: sweep, status, objectives, trials (how many), observations, front, knee, hypervolume, devices,
+    tried."""
     ledger = found.ledger
     document = {
         "sweep": found.config.name,
@@ -79,6 +81,7 @@ def as_json(found: Found) -> str:
         "front": [_point(o) | {"recipe": o.recipe.model_dump()} for o in found.front],
         "knee": found.knee and _point(found.knee) | {"recipe": found.knee.recipe.model_dump()},
         "hypervolume": found.hypervolume,
+        "devices": [vars(pace) for pace in paces(ledger.table, found.space.rungs)],
         "tried": [_trial(ledger, trial) for trial in ledger.proposals],
     }
     return json.dumps(document, indent=2, allow_nan=False)
@@ -104,6 +107,11 @@ def to_console(found: Found, console: Console) -> None:
             highlight=False,
         )
         console.print(recipe_yaml(found.knee), markup=False, highlight=False)
+    devices = paces(ledger.table, found.space.rungs)
+    if len(devices) > 1:
+        console.print("\nDevices:", highlight=False)
+        for pace in devices:
+            console.print(f"  {pace.in_words}", markup=False, highlight=False, soft_wrap=True)
     for ending in ledger.endings.values():
         if ending.status == "failed":
             console.print(f"{ending.trial} failed: {ending.reason}", markup=False, highlight=False, soft_wrap=True)

@@ -9,6 +9,18 @@ from spaces import REFERENCE_LOSS, Objective, Observation, Space, to_losses
 
 
 @dataclass(frozen=True)
+class Speed:
+    """What one kind of device did so far, and is doing."""
+
+    steps: int
+    """Optimizer steps, scored."""
+    seconds: float
+    """That they took, with all that goes with them."""
+    trials: int
+    """That were last seen there; of those that run, or of all where none does."""
+
+
+@dataclass(frozen=True)
 class Progress:
     """How far a sweep is."""
 
@@ -26,19 +38,29 @@ class Progress:
     hypervolume: float
     best: tuple[tuple[Objective, Observation], ...]
     """Each objective's best observation."""
-    busy: float
-    """Seconds of work of all trials so far."""
+    speeds: tuple[Speed, ...]
+    """Of each device that trials ran on."""
+
+    @property
+    def busy(self) -> float:
+        """Seconds of work of all trials so far, on whatever device."""
+        return sum(speed.seconds for speed in self.speeds)
 
     @property
     def ended(self) -> int:
         return self.finished + self.stopped + self.failed
 
     def seconds_left(self, workers: int) -> float | None:
-        """From what the trials took so far; the running ones are taken to be half way. None before the first end."""
-        if self.ended == 0:
+        """From the steps that trials took so far; the running ones are taken to be half way. None before the first end.
+
+        Each device is taken to go on at its own pace, with as many of the workers as it has of the running trials.
+        """
+        working = sum(speed.trials for speed in self.speeds)
+        rate = sum(s.steps / s.seconds * s.trials / working for s in self.speeds if s.seconds and s.trials) * workers
+        if self.ended == 0 or rate == 0:
             return None
-        each = self.busy / (self.ended + self.running / 2)
-        return each * (self.trials - self.ended - self.running / 2) / workers
+        each = sum(speed.steps for speed in self.speeds) / (self.ended + self.running / 2)
+        return each * (self.trials - self.ended - self.running / 2) / rate
 
 
 class Tally:
@@ -49,7 +71,10 @@ class Tally:
         self._front = GrowingFront([REFERENCE_LOSS] * len(space.objectives))
         self._best: list[tuple[float, Observation]] = []
         self._rungs, self._reached = space.rungs, Counter[int]()
-        self._busy, self._seen = 0.0, 0
+        self._before = dict(zip(space.rungs, (0, *space.rungs), strict=False))
+        self._steps, self._seconds, self._seen = Counter[str](), Counter[str](), 0
+        self._where: dict[str, str] = {}
+        self._ended_on = Counter[str]()
 
     def hypervolume(self, ledger: Ledger) -> float:
         """What the observations so far dominate: 0 is nothing, 1 all from the nadir to the ideal."""
@@ -70,17 +95,26 @@ class Tally:
             front=len(self._front),
             hypervolume=self._front.volume,
             best=best,
-            busy=self._busy,
+            speeds=self._speeds(ledger),
         )
+
+    def _speeds(self, ledger: Ledger) -> tuple[Speed, ...]:
+        for trial in [trial for trial in self._where if trial in ledger.endings]:
+            self._ended_on[self._where.pop(trial)] += 1
+        at = Counter(self._where.values()) or self._ended_on
+        return tuple(Speed(self._steps[d], self._seconds[d], at[d]) for d in sorted(self._seconds))
 
     def _follow(self, ledger: Ledger) -> None:
         new = ledger.table[self._seen :]
         self._seen += len(new)
         for observation, row in zip(new, to_losses(self._objectives, [o.scores for o in new]).tolist(), strict=True):
             self._front.add(row, observation.key)
-            self._busy += observation.cost.total
+            device = observation.cost.device
+            self._seconds[device] += observation.cost.total
             if not observation.label:
                 self._reached[observation.steps] += 1
+                self._steps[device] += observation.steps - self._before.get(observation.steps, 0)
+                self._where[observation.trial] = device
             pairs = [(loss, observation) for loss in row]
             self._best = [
                 min(pair, key=lambda seen: seen[0]) for pair in zip(self._best or pairs, pairs, strict=True)

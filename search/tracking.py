@@ -25,6 +25,7 @@ from analysis.observations import (
     in_mlflow,
     metrics,
 )  # fmt: skip
+from analysis.paces import paces
 from spaces import InputError, Observation, Recipe, Space
 
 if TYPE_CHECKING:
@@ -185,11 +186,17 @@ class Tracking:
         space: Space,
         folder: Path,
     ) -> None:
-        """`pareto.html` and `pareto.png` of all observations, in the sweep's folder and as its run's artifacts."""
+        """`pareto.html` and `pareto.png` of all observations, in the sweep's folder and as its run's artifacts.
+
+        The sweep's tag `devices` says how fast each was, where there were several.
+        """
         from analysis.plots import pareto_html, pareto_png
 
         html = pareto_html(observations, space.objectives, base_scores, space.name)
         png = pareto_png(observations, space.objectives, base_scores, space.name)
+        devices = paces(observations, space.rungs)
+        if len(devices) > 1:
+            self._client.set_tag(self.parent_run_id, "devices", "; ".join(pace.in_words for pace in devices))
         for name, content in (("pareto.html", html.encode()), ("pareto.png", png)):
             _replace(folder / name, content)
             self._client.log_artifact(self.parent_run_id, str(folder / name))

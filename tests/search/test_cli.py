@@ -2,6 +2,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from search.generate import pick
 from search.journal import Ended, Journal, Observed, Opened, Proposed
 from search.live import LiveTable, PlainLines
 from search.rungs import Continue, Stop
-from search.tally import Progress, Tally
+from search.tally import Progress, Speed, Tally
 from spaces import Inference, InputError, Observation, Recipe, load_space, shipped_spaces
 from tests.search.examples import observed, small_space, small_sweep
 
@@ -52,8 +53,8 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
 def test_show_prints_json(home, monkeypatch, capsys):
     assert call(monkeypatch, "show", "small", "--json", "--home", home) == 0
     found = json.loads(capsys.readouterr().out)
-    keys = ("sweep", "status", "objectives", "trials", "observations", "front", "knee", "hypervolume", "tried")
-    assert tuple(found) == keys
+    keys = ("sweep", "status", "objectives", "trials", "observations", "front", "knee", "hypervolume")
+    assert tuple(found) == (*keys, "devices", "tried")
     assert (found["sweep"], found["status"]) == ("small", "interrupted")
     assert found["objectives"] == [{"name": name, "direction": "maximize"} for name in ("identity", "pose")]
     assert len(found["observations"]) == 8 and found["trials"] == 3
@@ -179,11 +180,18 @@ def test_progress_counts_and_estimates(home):
 
 
 def test_time_left():
-    before = Progress(10, 2, 0, 0, 0, reached=(), front=0, hypervolume=0.0, best=(), busy=10.0)
+    before = Progress(10, 2, 0, 0, 0, reached=(), front=0, hypervolume=0.0, best=(), speeds=(Speed(100, 10.0, 2),))
     assert before.seconds_left(2) is None
-    halfway = Progress(10, 2, 3, 1, 0, reached=(), front=0, hypervolume=0.0, best=(), busy=50.0)
+    halfway = replace(before, finished=3, stopped=1, speeds=(Speed(500, 50.0, 2),))
     assert halfway.seconds_left(2) == pytest.approx(10.0 * 5 / 2)  # 50 s for 4 and two halves; 4 and two halves to go
     assert halfway.seconds_left(4) == pytest.approx(halfway.seconds_left(2) / 2)
+
+
+def test_time_left_on_two_kinds_of_device_goes_by_the_pace_of_each():
+    fast, slow = Speed(400, 4.0, 1), Speed(100, 10.0, 1)
+    seen = Progress(10, 2, 3, 1, 0, reached=(), front=0, hypervolume=0.0, best=(), speeds=(fast, slow))
+    assert seen.seconds_left(2) == pytest.approx(100 * 5 / (100 + 10)), "100 steps a trial, 100 and 10 a second"
+    assert replace(seen, speeds=(replace(fast, trials=2), replace(slow, trials=0))).seconds_left(2) < 3
 
 
 @pytest.mark.parametrize("kind", [LiveTable, PlainLines])

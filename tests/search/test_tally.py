@@ -49,7 +49,11 @@ def test_it_counts_what_is_there_however_seldom_it_is_asked(space, every):
         assert seen.reached == tuple((rung, checkpoints.count(rung)) for rung in space.rungs)
         assert seen.front == len(front_of(table, o))
         assert seen.hypervolume == tally.hypervolume(ledger) == pytest.approx(hypervolume_of(table, o), abs=1e-9)
-        assert seen.busy == pytest.approx(sum(x.cost.total for x in table))
+        assert sum(s.seconds for s in seen.speeds) == pytest.approx(sum(x.cost.total for x in table))
+        assert sum(s.steps for s in seen.speeds) == sum({10: 10, 20: 10, 40: 20}[steps] for steps in checkpoints)
+        assert sum(s.trials for s in seen.speeds) == len({t for t, _ in ledger.observed} - set(ledger.endings)) or (
+            all(trial in ledger.endings for trial, _ in ledger.observed)
+        )
         sign = {x.name: -1 if x.direction == "maximize" else 1 for x in o}
         for objective, best in seen.best:
             assert best is min(table, key=lambda x: sign[objective.name] * x.scores[objective.name])
