@@ -102,6 +102,7 @@ def main(
     rate: Annotated[float, typer.Option(min=0.1, help="results a second")] = 50,
     seconds: Annotated[float, typer.Option(min=1)] = 60,
     workers: Annotated[int, typer.Option(min=1, help="trials at a time")] = 100,
+    sampler: Annotated[str, typer.Option(help="tpe, nsga2 or random")] = "tpe",
 ) -> None:
     feed, space = Feed(rate, seconds, workers), load_space("puppets")
     for part, (owner, name) in PARTS.items():
@@ -112,7 +113,8 @@ def main(
         job = Job(folder=str(home / "sweep"), cache=str(home / "cache"), subject="nowhere", rungs=space.rungs)
         config = SweepConfig.make(
             name="sweep", space_name="puppets", space_text=space_file("puppets").read_text(encoding="utf-8"), job=job,
-            trials=1_000_000, tracking_uri=f"sqlite:///{home}/mlflow.db", artifacts=str(home / "mlartifacts"),
+            trials=1_000_000, sampler=sampler, tracking_uri=f"sqlite:///{home}/mlflow.db",
+            artifacts=str(home / "mlartifacts"),
         )  # fmt: skip
         with (home / "lines.txt").open("w") as lines:
             began = time.monotonic()
