@@ -9,9 +9,10 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.front import front_of, hypervolume_of
+from search.front import front_of
 from search.journal import Ended, Event, Ledger, Observed, Proposed
-from search.pruning import prune
+from search.pruning import Pruning
+from search.tally import Tally
 from spaces import Space
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ class Recorder:
     ) -> None:
         self._open_tracking, self._history, self._space = open_tracking, history, space
         self._folder, self._complain = folder, complain
-        self._ledger = Ledger()
+        self._ledger, self._tally = Ledger(), Tally(space)
+        self._pruning = Pruning(space.objectives, folder / "trials")
         self._failures, self._complaints = 0, set[str]()
         self._next_drawing = time.monotonic() + REFRESH_SECONDS
         self._queue: queue.SimpleQueue[Event | str] = queue.SimpleQueue()
@@ -73,11 +75,10 @@ class Recorder:
         while not isinstance(item := self._queue.get(), str):
             self._take(item, tracking)
             if isinstance(item, Observed):
-                value = hypervolume_of(self._ledger.table, self._space.objectives)
-                trials = len({trial for trial, _ in self._ledger.observed})
-                self._attempt(tracking.hypervolume, trials, self._ledger.seconds, value)
+                value = self._tally.hypervolume(self._ledger)
+                self._attempt(tracking.hypervolume, self._ledger.scored, self._ledger.seconds, value)
             if isinstance(item, Observed | Ended):
-                self._attempt(prune, self._ledger, self._space.objectives, self._folder / "trials")
+                self._attempt(self._pruning.prune, self._ledger)
             if self._queue.empty() and time.monotonic() >= self._next_drawing:
                 self._draw(tracking)
         self._draw(tracking)
