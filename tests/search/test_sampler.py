@@ -106,19 +106,24 @@ def test_of_a_long_table_the_best_stays_and_what_is_told_is_bounded():
 
 def test_of_very_many_live_trials_a_sample_is_told():
     sampler = Sampler(SPACE, "tpe", 1)
-    for i in range(LIARS):
+    for i in range(LIARS + 50):
         sampler.accept(f"t{i:04d}", SPACE.sample(np.random.default_rng(i)))
     running = sampler.study().get_trials(deepcopy=False, states=[TrialState.RUNNING])
-    assert len(running) == LIARS and {t.params["steps"] for t in running} == set(SPACE.rungs)
+    assert len(running) == LIARS
 
 
-def test_every_rung_is_told_with_its_steps_and_losses():
+def test_a_trial_is_told_at_its_best_checkpoint():
     sampler = Sampler(SPACE, "tpe", 0)
-    sampler.accept("t0001", sampler.propose())
-    sampler.observe([observed("t0001", 10, 0.25, 0.5)])
-    sampler.observe([observed("t0001", 20, 0.5, 0.25)])
-    complete = sampler.study().get_trials(states=[TrialState.COMPLETE])
-    assert [(t.params["steps"], t.values) for t in complete] == [(10, [0.75, 0.5]), (20, [0.5, 0.75])]
+    values = sampler.propose()
+    sampler.accept("t0001", values)
+    for steps, identity, pose, told in (
+        (10, 0.25, 0.5, [0.75, 0.5]),
+        (20, 0.5, 0.5, [0.5, 0.5]),  # better in one
+        (40, 0.75, 0.25, [0.5, 0.5]),  # trained for too long
+    ):
+        sampler.observe([observed("t0001", steps, identity, pose)])
+        (complete,) = sampler.study().get_trials(states=[TrialState.COMPLETE])
+        assert complete.values == told and complete.params == values
 
 
 def test_of_a_checkpoint_drawn_in_several_ways_the_one_that_dominates_most_is_told():
@@ -132,9 +137,8 @@ def test_of_a_checkpoint_drawn_in_several_ways_the_one_that_dominates_most_is_to
     for told in (checkpoint, checkpoint[::-1]):
         assert representative_of(told, SPACE.objectives) is checkpoint[1]
     sampler.observe(checkpoint)
-    complete = sampler.study().get_trials(states=[TrialState.COMPLETE])
-    assert [(t.params["steps"], t.values) for t in complete] == [(10, [0.5, 0.5])]
-    assert not any(t.params["steps"] == 10 for t in sampler.study().get_trials(states=[TrialState.RUNNING]))
+    (complete,) = sampler.study().get_trials(states=[TrialState.COMPLETE])
+    assert complete.values == [0.5, 0.5]
 
 
 PRIOR = "rungs: [10]\nsubject: x\nrecipe: {rank: {low: 1, high: 512, log: true, prior: 16, spread: 1.1}}"
@@ -154,17 +158,18 @@ def test_the_first_trials_come_from_the_prior_but_not_all_of_them(kind):
     assert inside(near) < 0.25 if kind == "random" else inside(near) == 1.0
 
 
-def test_a_live_trial_promises_its_rungs_and_an_ended_one_nothing():
+def test_others_keep_away_from_a_live_trial_until_it_is_scored_or_over():
     sampler = Sampler(SPACE, "tpe", 0)
-    for trial in ("t0001", "t0002", "t0003"):
+    for trial in ("t0001", "t0002", "t0003", "t0004", "t0005"):
         sampler.accept(trial, sampler.propose())
     sampler.observe([observed("t0001", 10, 0.2, 0.5)])
     sampler.end("t0002")
     sampler.fail("t0003")
-    study = sampler.study()
-    assert [t.params["steps"] for t in study.get_trials(states=[TrialState.RUNNING])] == [20, 40]
-    assert len(study.get_trials(states=[TrialState.FAIL])) == 1
-    sampler.end("t0001")
+    sampler.observe([observed("t0004", 10, 0.2, 0.5)])
+    sampler.fail("t0004")  # what it scored stays
+    states = [trial.state for trial in sampler.study().get_trials()]
+    assert sorted(states) == sorted([TrialState.COMPLETE] * 2 + [TrialState.FAIL, TrialState.RUNNING])
+    sampler.end("t0005")
     assert not sampler.study().get_trials(states=[TrialState.RUNNING, TrialState.WAITING])
 
 

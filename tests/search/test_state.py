@@ -83,7 +83,7 @@ def test_a_proposal_that_is_drawn_ahead_knows_the_table_as_it_was_when_the_last_
     for _ in range(10):
         assignment = desk.state.next_trial()
         then = desk.state.sampler.proposal()
-        desk.state.record(desk.result(assignment, 10, {"identity": 1.0, "pose": 1.0}))
+        desk.state.record(desk.result(assignment, 10))
     for steps in (20, 40):
         desk.state.record(desk.result(assignment, steps, {"identity": 1.0, "pose": 1.0}))
     now = desk.state.sampler.proposal()
