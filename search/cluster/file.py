@@ -1,5 +1,6 @@
 """A cluster file as it was read: what the checks ask of it."""
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -45,11 +46,17 @@ class ClusterFile:
 
     @cached_property
     def head_type(self) -> str | None:
-        return self.config.get("head_node_type")
+        name = self.config.get("head_node_type")
+        return name if isinstance(name, str) else None
 
     @cached_property
     def workers(self) -> dict[str, dict[str, Any]]:
         return {name: kind for name, kind in self.types.items() if name != self.head_type}
+
+    @cached_property
+    def docker_image(self) -> str:
+        """Empty where nodes run without Docker."""
+        return str(_mapping(self.config.get("docker")).get("image") or "")
 
     def commands(self, *keys: str) -> list[tuple[str, str]]:
         """Commands under these keys (all by default), each with where it is."""
@@ -66,7 +73,7 @@ class ClusterFile:
 
     def local(self, mount: str) -> Path:
         """A mount's local path: `ray up` reads it relative to where it is called, which is the file's folder."""
-        return self.path.parent / Path(mount).expanduser()
+        return self.path.parent / os.path.expanduser(mount)
 
 
 def node_config(kind: dict[str, Any]) -> dict[str, Any]:

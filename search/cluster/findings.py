@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal
 
+LONGEST = 400
+"""Characters of a line: what is wrong may itself be very long."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -18,7 +21,8 @@ class Finding:
     """The value, and what would be right."""
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.text}"
+        line = " ".join(f"{self.where}: {self.text}".split())
+        return line if len(line) <= LONGEST else f"{line[:LONGEST]}..."
 
 
 def error(where: str, text: str) -> Finding:

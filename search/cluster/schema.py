@@ -98,7 +98,7 @@ def check_provider(file: ClusterFile) -> Iterator[Finding]:
     yield from _check_region(provider)
     wanted = provider.get("on_demand_fallback", [])
     for name in wanted if isinstance(wanted, list) else [wanted]:
-        if name not in file.workers:
+        if not isinstance(name, str) or name not in file.workers:
             yield error("provider.on_demand_fallback", f"{short(name)} is no worker type{meant(name, file.workers)}")
 
 
@@ -108,10 +108,10 @@ def _check_region(provider: dict[str, Any]) -> Iterator[Finding]:
         yield error("provider.region", f"{short(region)} should be where the nodes are, such as us-east-1")
         return
     if known is not None and region not in known:
-        yield error("provider.region", f"{region!r} is no region of AWS's{meant(region, known)}")
+        yield error("provider.region", f"{short(region)} is no region of AWS's{meant(region, known)}")
     zones = provider.get("availability_zone")
     if zones is None:
         return
     for zone in (zone.strip() for zone in str(zones).split(",")):
         if not (zone.startswith(region) and len(zone) > len(region)):
-            yield error("provider.availability_zone", f"{zone!r} is not in {region}; zones are such as {region}a")
+            yield error("provider.availability_zone", f"{short(zone)} is not in {region}; zones are such as {region}a")

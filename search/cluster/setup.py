@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from importlib.metadata import version
+from os.path import exists, isdir, isfile  # which say no where pathlib raises, as for a name too long
 from pathlib import Path
 
 from search.cluster.file import ClusterFile, words
@@ -52,7 +53,7 @@ def _check_pins(file: ClusterFile) -> Iterator[Finding]:
                 loose = [w for w in _packages(line.split(" install ", 1)[1]) if "=" not in w]
                 if loose:
                     yield warn(where, f"{', '.join(loose)} unpinned; apt-get takes NAME=VERSION")
-    image = (file.config.get("docker") or {}).get("image", "")
+    image = file.docker_image
     if image and (":" not in image.rsplit("/", 1)[-1] or re.search(r":(latest|nightly)", image)):
         yield error("docker.image", f"{image!r} is another image every day; a version as its tag")
 
@@ -92,7 +93,7 @@ def _ray_versions(file: ClusterFile) -> Iterator[tuple[str, str]]:
             text = path.read_text(encoding="utf-8") if path is not None else ""
             if match := re.search(r"^ray==(\S+)", text, re.MULTILINE):
                 yield f"file_mounts ({constraints})", match[1]
-    if match := _TAG.search(str((file.config.get("docker") or {}).get("image", ""))):
+    if match := _TAG.search(file.docker_image):
         yield "docker.image", match[1]
 
 
@@ -100,10 +101,10 @@ def _mounted(file: ClusterFile, remote: str) -> Path | None:
     """The local file that is at a path of the nodes."""
     for target, local in file.mounts.items():
         path = file.local(local)
-        if remote.strip("'\"") == target and path.is_file():
+        if remote.strip("'\"") == target and isfile(path):
             return path
         below = remote.strip("'\"").removeprefix(target.rstrip("/") + "/")
-        if below != remote.strip("'\"") and (path / below).is_file():
+        if below != remote.strip("'\"") and isfile(path / below):
             return path / below
     return None
 
@@ -145,16 +146,16 @@ def _check_token(file: ClusterFile) -> Iterator[Finding]:
         return
     if TOKEN not in file.mounts:
         yield error("file_mounts", f"{TOKEN} is missing: without the token nodes refuse each other; {TOKEN}: {TOKEN}")
-    elif not file.local(file.mounts[TOKEN]).is_file():
+    elif not isfile(file.local(file.mounts[TOKEN])):
         yield error(f"file_mounts.{TOKEN}", "is not here; `RAY_AUTH_MODE=token ray get-auth-token --generate` makes it")
 
 
 def _check_mounts(file: ClusterFile) -> Iterator[Finding]:
     for remote, local in file.mounts.items():
         path = file.local(local)
-        if remote != TOKEN and not path.exists():
+        if remote != TOKEN and not exists(path):
             yield error(f"file_mounts.{remote}", f"{local} is not here, and `ray up` would stop at it")
-        elif path.is_dir() and any((path / name).exists() for name in (".venv", "venv", ".git")):
+        elif isdir(path) and any(exists(path / name) for name in (".venv", "venv", ".git")):
             yield warn(f"file_mounts.{remote}", f"{local} has an environment or a history; name what the nodes need")
     if match := _SECRET.search(file.text):
         line = file.text.count("\n", 0, match.start()) + 1

@@ -3,11 +3,14 @@
 import copy
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from search.cli import app
@@ -277,6 +280,38 @@ def test_a_warning_is_no_error(folder: Path, name: str):
     found = findings(folder, change)
     assert any(f.kind == "warn" and f.where == where and text in f.text for f in found), "\n".join(map(str, found))
     assert not [finding for finding in found if finding.kind == "error"]
+
+
+PLACES = [
+    ("cluster_name",), ("max_workers",), ("idle_timeout_minutes",), ("provider", "type"), ("provider", "module"),
+    ("provider", "region"), ("provider", "availability_zone"), ("provider", "security_group"),
+    ("provider", "security_group", "IpPermissions"), ("provider", "on_demand_fallback"), ("auth",),
+    ("head_node_type",), ("available_node_types",), HEAD, SMALL, (*SMALL, "resources"), (*SMALL, "max_workers"),
+    (*SMALL, "node_config"), (*SMALL, "node_config", "ImageId"), (*SMALL, "node_config", "InstanceMarketOptions"),
+    (*SMALL, "node_config", "BlockDeviceMappings"), (*SMALL, "node_config", "MetadataOptions"), ("docker",),
+    ("file_mounts",), ("file_mounts", "~/posefront/spaces"), ("file_mounts", "~/.ray/auth_token"),
+    ("setup_commands",), ("setup_commands", 3), ("head_start_ray_commands",), ("worker_start_ray_commands", 1),
+]  # fmt: skip
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("a" * 1000),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(changes=st.lists(st.tuples(st.sampled_from(PLACES), ODD), min_size=1, max_size=3))
+def test_whatever_is_in_the_file_is_a_line_and_no_traceback(folder: Path, changes: list[tuple[Any, Any]]):
+    def change(config: dict[str, Any]) -> None:
+        for place, value in changes:
+            with suppress(TypeError, KeyError, IndexError):  # an earlier change took the place away
+                put(*place, value)(config)
+
+    try:
+        found = findings(folder, change)
+    except InputError as error:
+        found = [error]
+    assert all("\n" not in str(finding) and len(str(finding)) < 1000 for finding in found)
 
 
 def test_the_token_must_be_on_this_machine(folder: Path, home: Path):
