@@ -119,7 +119,8 @@ def _death(trial: TuneTrial) -> tuple[Cause, str]:
     last = Path(trial.error_file).read_text(encoding="utf-8").rpartition("Failure # ")[2]
     if "exit_actor()" in last or "preempt" in last:
         return "preempted", "its machine was taken away"
-    if "its node has died" in last:
+    # A node's sudden end is first seen as connections that break; when a process ends, its node says so.
+    if "its node has died" in last or "temporarily unavailable" in last:
         return "node", "its node was lost"
     line = [line.strip() for line in last.splitlines() if line.strip()][-1]
     detail = line.partition("Worker exit detail: ")[2].partition(" Some common causes")[0]
