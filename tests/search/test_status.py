@@ -3,20 +3,20 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
-from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from search import driver, status
 from search.driver import Driver
-from search.journal import Journal, read
+from search.journal import Journal
 from spaces import InputError
 from tests.search import test_cli
 from tests.search.examples import small_sweep
 from tests.search.test_cli import call
-from tests.search.test_sweep import driver as start_driver
 from tests.search.test_sweep import wait_for
 
 home = test_cli.home
@@ -82,17 +82,46 @@ def test_only_the_very_process_that_drives_is_signalled(home, who):
     assert heard == [signal.SIGTERM]
 
 
-def test_a_running_sweep_is_followed_and_stopped(tmp_path, monkeypatch, capsys):
-    folder = tmp_path / "small"
-    process = start_driver(tmp_path, 8, 0.5)
-    wait_for(lambda: (folder / "journal.jsonl").exists() and len(read(folder).observed) >= 2)
-    assert call(monkeypatch, "status", "small", "--home", tmp_path) == 0
-    assert "running" in capsys.readouterr().out
-    assert call(monkeypatch, "stop", "small", "--home", tmp_path) == 0
-    assert "small: stopped; `posefront resume small` goes on with it." in capsys.readouterr().out
-    assert process.wait(20) == 0 and read(folder).closed.status == "interrupted"
-    found = status.status_of(tmp_path, "small")
-    assert found.state == "interrupted" and found.checkpoints >= 2
-    with (tmp_path / "lines.txt").open("w") as file:
-        status.tell(tmp_path, "small", Console(file=file, width=200), last=1000, follow=True)
-    assert (Path(tmp_path) / "lines.txt").read_text().count(" steps: identity ") == found.checkpoints
+DRIVER = """
+import sys, time
+from pathlib import Path
+from search.driver import Driver, terminable
+from search.journal import Ended, Journal
+with terminable():
+    journal = Journal(Path(sys.argv[1]))
+    Driver.me().save(Path(sys.argv[1]))
+    try:
+        time.sleep(100)
+    except KeyboardInterrupt:
+        journal.append(Ended(5.0, "t0001", "finished", "told to stop", 20))
+        time.sleep(0.5)
+        journal.close()
+"""
+"""What a sweep's driver is to the rest of the world; that a real one ends so too is tested with Ray."""
+
+
+def test_a_running_sweep_is_stopped_and_waited_for(home, monkeypatch, capsys):
+    folder = home / "small"
+    process = subprocess.Popen([sys.executable, "-c", DRIVER, str(folder)], start_new_session=True)
+    try:
+        wait_for(lambda: driver.driver_of(folder) is not None)
+        assert call(monkeypatch, "status", "small", "--home", home) == 0
+        assert "running" in capsys.readouterr().out
+        assert call(monkeypatch, "stop", "small", "--home", home) == 0
+        assert "small: stopped; `posefront resume small` goes on with it." in capsys.readouterr().out
+        assert process.wait(20) == 0, "it was waited for, and not killed"
+    finally:
+        process.kill()
+    found = status.status_of(home, "small")
+    assert (found.state, found.finished, found.driver) == (
+        "interrupted",
+        1,
+        f"process {process.pid} on {Driver.me().host}",
+    )
+
+
+def test_following_tells_all_until_no_driver_has_it(home):
+    with (home / "lines.txt").open("w") as file:
+        status.tell(home, "small", Console(file=file, width=200), last=1000, follow=True)
+    text = (home / "lines.txt").read_text()
+    assert text.count(" steps: identity ") == 4 and text.splitlines()[-1].endswith("ValueError: no")
