@@ -47,6 +47,7 @@ def test_with_one_worker_it_is_the_sweep_that_works_off_one_trial_after_the_othe
     assert what_happened(ledger) == what_happened(desk.state.ledger)
 
 
+@pytest.mark.slow
 def test_with_one_worker_it_is_the_sweep_that_ray_runs(tmp_path):
     sweep = small_sweep(tmp_path, trials=11, seconds=0.0, workers=1, seed=1)
     assert run(sweep, lines(tmp_path / "out.txt", 11), Curves).status == "finished"
