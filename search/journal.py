@@ -73,6 +73,20 @@ class Lost:
 
 
 @dataclass(frozen=True)
+class Outgrew:
+    """A trial ran out of its share of a card, and is tried again with more."""
+
+    time: float
+    trial: str
+    steps: int
+    """The rung that it was on its way to."""
+    memory: int
+    """The bytes that were not enough."""
+    card_memory: int = 0
+    """All that the card has."""
+
+
+@dataclass(frozen=True)
 class Ended:
     """A trial is over."""
 
@@ -123,7 +137,7 @@ class Closed:
     timing: Timing
 
 
-Event = Opened | Proposed | Observed | Lost | Ended | Tracked | Closed
+Event = Opened | Proposed | Observed | Lost | Outgrew | Ended | Tracked | Closed
 
 
 @dataclass
@@ -136,6 +150,7 @@ class Ledger:
     endings: dict[str, Ended] = field(default_factory=dict)
     lost: dict[str, list[Lost]] = field(default_factory=dict)
     """By trial: how it went since it was scored last."""
+    outgrown: list[Outgrew] = field(default_factory=list)
     parent_run_id: str | None = None
     closed: Closed | None = None
     """The last event, if the driver ended in order."""
@@ -182,6 +197,9 @@ class Ledger:
             case Lost(trial=trial):
                 self._known(trial)
                 self.lost.setdefault(trial, []).append(event)
+            case Outgrew(trial=trial):
+                self._known(trial)
+                self.outgrown.append(event)
             case Ended(trial=trial):
                 self._known(trial)
                 self._once(self.endings, trial, event)
@@ -354,6 +372,8 @@ def _event(values: dict[str, Any]) -> Event:
             return Observed(**rest | {"observations": observations, "decision": _decision(values["decision"])})
         case "lost":
             return Lost(**values)
+        case "outgrew":
+            return Outgrew(**values)
         case "ended":
             return Ended(**values)
         case "tracked":

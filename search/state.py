@@ -12,10 +12,11 @@ import numpy as np
 
 from search.ahead import begun
 from search.config import SamplerKind
-from search.journal import Cause, Ended, Event, Keeper, Ledger, Lost, Observed, Proposed, Status
+from search.journal import Cause, Ended, Event, Keeper, Ledger, Lost, Observed, Outgrew, Proposed, Status
 from search.rungs import Decision, Rule, Stop
 from search.sampler import Sampler
 from search.standings import Standings
+from search.turns import in_turn, waiting_of
 from spaces import Cost, Inference, Observation, Recipe, Space
 from spaces.wording import one_line
 
@@ -43,7 +44,7 @@ class SweepState:
     """Sampler, rungs and journal of one sweep.
 
     Everything that happens goes through the journal first; then the sampler and `notify` hear of it. A state
-    that is made from a journal goes on where it stopped: with the trials that had not ended, in their order.
+    that is made from a journal goes on where it stopped: with the trials that had not ended, the most advanced first.
     """
 
     def __init__(
@@ -70,7 +71,8 @@ class SweepState:
             self._standings.add(event.observations)
         self._tried = {event.recipe for event in ledger.proposals.values()}
         self._end_what_was_decided()
-        self._waiting = deque(ledger.unfinished)
+        unfinished = {event.trial: event for event in ledger.unfinished}
+        self._waiting = deque(unfinished[w.trial] for w in in_turn(waiting_of(ledger, trial) for trial in unfinished))
 
     @property
     def ledger(self) -> Ledger:
@@ -153,6 +155,10 @@ class SweepState:
         if trial not in self.ledger.endings:
             self._end(trial, "failed", one_line(reason))
         return Stop("failed", self.ledger.endings[trial].reason)
+
+    def outgrew(self, trial: str, steps: int, memory: int, card_memory: int) -> None:
+        """The trial ran out of its share of a card on its way to a rung. That is no failure of its recipe."""
+        self._append(Outgrew(self._clock(), trial, steps, memory, card_memory))
 
     def _draw_next(self) -> None:
         proposal, more = self._proposal, len(self.ledger.proposals) < self.trials
