@@ -9,6 +9,8 @@ class Engine:
 
     micro_batch: int | None = None
     """Samples that go through the models at once; None is all of a step's. Halved by itself when memory runs out."""
+    halves: bool = True
+    """Whether it is; a trial that has a part of a card asks for more instead."""
     gradient_checkpointing: bool = False
     """Compute the UNet's and ControlNet's activations again instead of keeping them: less memory, a third more time."""
     compile: bool = False

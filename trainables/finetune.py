@@ -150,7 +150,7 @@ class FineTune:
                     [self._backward(part, start, len(batch)) for start, part in self._split(batch)]
                 ).sum()
             except torch.OutOfMemoryError:
-                if self._micro_batch <= 1:
+                if self._micro_batch <= 1 or not self.engine.halves:
                     raise
             self._micro_batch = math.ceil(min(self._micro_batch, len(batch)) / 2)
             self._optimizer.zero_grad()

@@ -38,6 +38,16 @@ class Meter:
         return int(found[1]) * 1024 if found else 0
 
 
+def limit(device: torch.device, memory: int | None) -> None:
+    """Lets torch take so many bytes of a card and no more; None is all.
+
+    Who takes more than its part then runs out of memory itself, not another that happens to ask next.
+    """
+    if device.type == "cuda":
+        share = 1.0 if memory is None else min(1.0, memory / card_memory(device))
+        torch.cuda.set_per_process_memory_fraction(share, device)
+
+
 def device_name(device: torch.device) -> str:
     """What the seconds and the memory of a device are known by: `NVIDIA L4`, or `CPU (AMD EPYC)`."""
     if device.type == "cuda":

@@ -17,7 +17,7 @@ from trainables.export import save_adapter
 from trainables.finetune import FineTune
 from trainables.job import Job
 from trainables.judges import judges_for
-from trainables.meter import Meter, card_memory, device_name
+from trainables.meter import Meter, card_memory, device_name, limit
 from trainables.notice import Evicted, Notice, current
 from trainables.panel import Panel, Scored, grid
 from trainables.poses import with_poses
@@ -62,6 +62,9 @@ class Trial(Trainable):
             return self._next_rung()
         except Evicted:
             raise
+        except torch.OutOfMemoryError as error:
+            self._end()
+            return self._ran_out(error)
         except Exception as error:
             self._end()
             reason = " ".join(f"{type(error).__name__}: {error}".split())
@@ -71,9 +74,17 @@ class Trial(Trainable):
     def cleanup(self) -> None:
         self._end()
 
+    def _ran_out(self, error: torch.OutOfMemoryError) -> dict[str, Any]:
+        """Not done: who shares cards out may give it more, and it goes on from its newest state."""
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        steps, toward = self._job.rungs[self._rung - 1] if self._rung else 0, self._job.rungs[self._rung]
+        card = {"out_of_memory": True, "toward": toward, "card_memory": card_memory(device_named(self._job.device))}
+        return {"trial": self._name, "steps": steps, "failure": reason, "done": False} | card
+
     def _begin(self, config: dict[str, Any]) -> None:
         self._job = Job.model_validate(config["job"])
         self._name, self._seed = config["trial"], config["seed"]
+        self._memory: int | None = config.get("memory")  # bytes of a card that it shares; None is all
         self._recipe = Recipe.parse(config["recipe"])
         self._folder = Path(self._job.folder) / "trials" / self._name
         self._rung = 0
@@ -110,6 +121,7 @@ class Trial(Trainable):
         started = time.perf_counter()
         self._heed_notice()
         device = device_named(self._job.device)
+        limit(device, self._memory)
         meter = Meter(device)
         finetune, panel = self._wake(), self._studio.panel
         loaded = time.perf_counter()
@@ -168,7 +180,8 @@ class Trial(Trainable):
             prior = None
             if recipe.prior_images:
                 prior = class_prior(studio.base, studio.subject, recipe.prior_images, self._job.cache)
-            self._finetune = FineTune(studio.base, studio.subject, recipe, self._seed, prior, self._job.engine)
+            engine = replace(self._job.engine, halves=self._memory is None)
+            self._finetune = FineTune(studio.base, studio.subject, recipe, self._seed, prior, engine)
             states = self._states()
             if states:
                 self._finetune.load_state(states[-1])

@@ -81,6 +81,23 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(tune: Make, base: Bas
         handle.remove()
 
 
+def test_a_trial_with_a_part_of_a_card_asks_for_more_instead(tune: Make, base: Base) -> None:
+    fine = tune(EVERYTHING, engine=Engine(halves=False))
+    calls = []
+
+    def full(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        calls.append(len(args[0]))
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    handle = base.unet.register_forward_pre_hook(full)
+    try:
+        with pytest.raises(torch.OutOfMemoryError):
+            fine.advance(1)
+    finally:
+        handle.remove()
+    assert len(calls) == 1
+
+
 @pytest.mark.parametrize("kind", ["input", "output", "rank", "module"])
 def test_gradient_checkpointing_changes_nothing(tune: Make, base: Base, kind: str) -> None:
     """Also with dropout, whose masks are drawn again when activations are computed again."""

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from spaces import Inference, Recipe
 from trainables.finetune import FineTune
@@ -194,3 +195,24 @@ def test_a_checkpoint_from_before_there_were_several_ways_is_read(whole, tmp_pat
     path.write_text(json.dumps({key: value for key, value in values.items() if key not in ("inference", "label")}))
     result = started(config(tmp_path)).step()
     assert text(result["observations"]) == text(results[0]["observations"])
+
+
+def test_out_of_memory_is_told_and_not_the_end(tmp_path):
+    """As on a card that is full: the trial gives up what it has, and another process goes on from its checkpoint."""
+    values = config(tmp_path, recipe=OTHER)
+    trial = started(values | {"memory": 10**9})
+    first = trial.step()
+    assert first["steps"] == 2 and not trial._finetune.engine.halves
+
+    def full(module: torch.nn.Module, args: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.\n Tried to allocate 2 GiB")
+
+    handle = trial._studio.base.unet.register_forward_pre_hook(full)
+    told = trial.step()
+    handle.remove()
+    assert told["out_of_memory"] and not told["done"] and (told["steps"], told["toward"]) == (2, 4)
+    assert told["failure"] == "OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB"
+    assert trial._finetune is None
+    again = started(values)
+    assert text(again.step()) == text(first)
+    assert again.step()["steps"] == 4 and again._finetune.engine.halves
