@@ -1,12 +1,17 @@
 """Folders that many tests read; none may write to them."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
 from tests.tiny import make_tiny_base, make_tiny_subject
+
+if TYPE_CHECKING:
+    from tests.s3 import Server
 
 # Models this small only lose by threads, a hundredfold where the cores are busy.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -23,3 +28,12 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_subject(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a subject with three pictures and four poses."""
     return make_tiny_subject(tmp_path_factory.mktemp("subject"))
+
+
+@pytest.fixture(scope="session")
+def s3() -> "Iterator[Server]":
+    """A local S3 server, which boto3 and pyarrow find by the environment."""
+    from tests.s3 import served
+
+    with served() as server:
+        yield server

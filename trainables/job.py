@@ -1,5 +1,6 @@
 """What all trials of one sweep have in common: plain values, so that they travel to any actor."""
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -44,6 +45,17 @@ class JudgesConfig(BaseModel):
     prompt: str | None = Field(None, description="clip, a folder or a hub id; empty: prompts are not judged")
 
 
+class StorageConfig(BaseModel):
+    """Where a sweep's files are kept when its folder is on one machine alone."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    uri: str = Field(description="s3:// or file:///, the sweep's own folder there; never with credentials")
+    sweep: str = Field(description="what no other sweep has, be it of the same name at the same place")
+    subject: str = Field(description="where the subject was copied from at the sweep's start")
+    fingerprint: str | None = Field(None, description="of the subject's files then; empty for a shipped one")
+
+
 class Job(BaseModel):
     """One sweep's trials: which base and subject, scored where and how, and where they keep their files."""
 
@@ -57,6 +69,7 @@ class Job(BaseModel):
     controlnet: str | None = Field(None, description="folder or hub id; empty is the one inside the base's folder")
     subject: str = Field(description="subject folder")
     poses: str = Field("subject", description="target poses: `subject` (its own), `shipped`, or a folder of poses")
+    storage: StorageConfig | None = Field(None, description="empty: all machines see the sweep's folder")
     rungs: tuple[int, ...] = Field(description="step counts at which the trial is scored")
     panel: PanelConfig = PanelConfig()
     judges: JudgesConfig = JudgesConfig()
@@ -73,3 +86,14 @@ class Job(BaseModel):
     def engine(self) -> Engine:
         """How a step is computed."""
         return Engine(self.micro_batch, self.gradient_checkpointing, self.compile)
+
+    def moved(self, folder: Path, cache: Path) -> "Job":
+        """The same job in another folder: what lies in the sweep's own moves along."""
+        before = Path(self.folder)
+        inside = {name: getattr(self, name) for name in ("subject", "poses")}
+        moved = {
+            name: str(folder / Path(value).relative_to(before))
+            for name, value in inside.items()
+            if Path(value).is_relative_to(before)
+        }
+        return self.model_copy(update=moved | {"folder": str(folder), "cache": str(cache)})
