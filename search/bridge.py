@@ -106,7 +106,7 @@ class Losses(_Coat, Callback):
             self._rungs.controller.stop_trial(trial)  # it waits for a process by now, and is not asked again
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        """Tune has given it up, as it does when word of one loss comes twice. A resumed sweep takes up what was lost."""
+        """Tune has given it up, as when word of one loss comes twice. A resumed sweep takes up what it lost."""
         cause, reason = _death(trial)
         if cause in ("node", "preempted"):
             self._state.lost(trial_name(trial), cause, reason)
