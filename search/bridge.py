@@ -1,5 +1,8 @@
 """Ray Tune's Trainable, Searcher, TrialScheduler and Callback, each a thin coat over what is ours."""
 
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -10,15 +13,21 @@ from ray.tune import Callback, Trainable
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
+from ray.tune.stopper import Stopper
 
 from search.journal import Cause
 from search.rungs import Continue
 from search.state import SweepState
+from search.watchdog import Watchdog
 from trainables.job import Job
 from trainables.notice import Evicted
+from trainables.pulse import key
 
 if TYPE_CHECKING:
     from ray.tune.execution.tune_controller import TuneController
+
+LOOK_SECONDS = 15.0
+"""So often at least the watchdog looks at the trials."""
 
 
 class RemoteTrial(Trainable):
@@ -95,14 +104,28 @@ class Rungs(_Coat, FIFOScheduler):
         self._state.record(unflatten_dict(result))
 
 
+class Halt(_Coat, Stopper):
+    """Stops all trials when the state says so; what they are at is done again when the sweep is resumed."""
+
+    def __init__(self, state: SweepState) -> None:
+        self._state = state
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._state.halted is not None
+
+
 class Losses(_Coat, Callback):
     """Hears of each process that a trial lost. Tune would start it again however often; the state says whether."""
 
-    def __init__(self, state: SweepState, rungs: Rungs) -> None:
-        self._state, self._rungs = state, rungs
+    def __init__(self, state: SweepState, rungs: Rungs, watch: "Watch") -> None:
+        self._state, self._rungs, self._watch = state, rungs, watch
 
     def on_trial_recover(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        if not self._state.lost(trial_name(trial), *_death(trial)):
+        hung = self._watch.took(trial)
+        if not self._state.lost(trial_name(trial), *(("hung", hung) if hung else _death(trial))):
             self._rungs.controller.stop_trial(trial)  # it waits for a process by now, and is not asked again
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
@@ -112,6 +135,78 @@ class Losses(_Coat, Callback):
             self._state.lost(trial_name(trial), cause, reason)
         else:
             self._state.failed(trial_name(trial), reason)
+
+
+class Watch(_Coat, Callback):
+    """Stops the process of a trial that makes no progress, from outside: it may be stuck in code that hears nothing."""
+
+    def __init__(self, state: SweepState, rungs: Rungs, job: Job, seconds: float, note: Callable[[str], None]) -> None:
+        """`seconds` without progress are too long; 0: nothing is ever stopped."""
+        self._state, self._rungs, self._job, self._note = state, rungs, job, note
+        self._dog = Watchdog(seconds, time.monotonic)
+        self._trials: dict[str, TuneTrial] = {}
+        self._hung: set[str] = set()
+        self._over = threading.Event()
+        if seconds > 0:
+            threading.Thread(target=self._look, name="watchdog", daemon=True).start()
+
+    def took(self, trial: TuneTrial) -> str | None:
+        """Why the trial's process was stopped by the watchdog, if it was."""
+        if trial_name(trial) not in self._hung:
+            return None
+        self._hung.discard(trial_name(trial))
+        return f"no progress for {_span(self._dog.limit)}, its process was stopped"
+
+    def close(self) -> None:
+        self._over.set()
+
+    def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        self._trials[trial_name(trial)] = trial
+        self._dog.started(trial_name(trial))
+
+    def on_trial_result(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict, **info: Any
+    ) -> None:
+        self._dog.started(trial_name(trial))
+
+    def on_trial_recover(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        self._dog.over(trial_name(trial))
+
+    on_trial_complete = on_trial_error = on_trial_recover
+
+    def _look(self) -> None:
+        while not self._over.wait(min(self._dog.limit / 4, LOOK_SECONDS)):
+            for trial in self._dog.trials:
+                self._dog.beat(trial, _heard(self._job.folder, trial))
+            for trial in self._dog.hanging():
+                self._dog.over(trial)
+                self._stop(trial)
+
+    def _stop(self, trial: str) -> None:
+        import ray
+
+        controller = self._rungs.controller
+        tracked = controller._trial_to_actor.get(self._trials[trial])
+        actor, _ = controller._actor_manager._live_actors_to_ray_actors_resources.get(tracked, (None, None))
+        if actor is None:  # it has just ended
+            return
+        self._note(f"{trial} made no progress for {_span(self._dog.limit)}; its process is stopped")
+        self._hung.add(trial)
+        ray.kill(actor)
+
+
+def _heard(folder: str, trial: str) -> bytes | None:
+    """The trial's last beat; None while the head is not to be reached either."""
+    from ray.experimental.internal_kv import _internal_kv_get
+
+    try:
+        return _internal_kv_get(key(folder, trial))
+    except Exception:  # Ray's own, of many kinds
+        return None
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"
 
 
 def trial_name(trial: TuneTrial) -> str:

@@ -10,6 +10,7 @@ from search.commands.export import export
 from search.commands.generate import generate
 from search.commands.judge import judge
 from search.commands.prepare import prepare
+from search.commands.record import record
 from search.commands.show import show
 from search.commands.spaces import spaces
 from search.commands.status import status
@@ -30,6 +31,7 @@ app.command("submit")(submit)
 app.command("status")(status)
 app.command("stop")(stop)
 app.command("show")(show)
+app.command("record")(record)
 app.command("generate")(generate)
 app.command("export")(export)
 app.command("judge")(judge)

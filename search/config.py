@@ -1,6 +1,7 @@
 """What a person asked of a sweep: all that is needed to run it, and to resume it."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,6 +38,9 @@ class SweepConfig(BaseModel):
     max_failures: int = Field(
         2, ge=0, description="how often a trial whose process died is started again, counted from its last checkpoint"
     )
+    hang_minutes: float = Field(
+        30, ge=0, description="a trial without progress for so long is started again; 0 is never"
+    )
     tracking_uri: str = Field(description="MLflow's, absolute")
     artifacts: str = Field(description="folder for MLflow's artifacts, where it has no server")
     address: str | None = Field(None, description="of a Ray cluster that is up; empty starts Ray here")
@@ -64,10 +68,14 @@ class SweepConfig(BaseModel):
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             self.folder.mkdir()
-            (self.folder / FILE).write_text(self.model_dump_json(indent=2), encoding="utf-8")
         except FileExistsError:
             raise name_taken(self.folder) from None
         except OSError as error:
+            raise InputError("--home", f"{self.folder.parent} cannot be written ({error.strerror})") from None
+        try:
+            (self.folder / FILE).write_text(self.model_dump_json(indent=2), encoding="utf-8")
+        except OSError as error:
+            shutil.rmtree(self.folder, ignore_errors=True)
             raise InputError("--home", f"{self.folder.parent} cannot be written ({error.strerror})") from None
 
 

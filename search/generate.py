@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from search.pruning import ADAPTER
 from search.show import Found
 from spaces import InputError, Observation
+from trainables.checksums import check
 
 if TYPE_CHECKING:
     from trainables.base import Base, Precision
@@ -39,10 +40,11 @@ def folder_of(found: Found, trial: str, steps: int) -> Path:
 
 
 def adapter_of(found: Found, observation: Observation) -> Path:
-    """The folder of the observation's adapter. InputError when it was deleted."""
+    """The folder of the observation's adapter. InputError when it was deleted or is damaged."""
     folder = folder_of(found, observation.trial, observation.steps) / ADAPTER
     if not folder.is_dir():
         raise InputError(folder, f"is gone: {observation.name} was on the front, but its adapter was deleted")
+    check(folder)
     return folder
 
 

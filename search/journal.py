@@ -6,6 +6,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -21,7 +22,7 @@ from spaces.text import parse_json
 
 FILE, LOCK = "journal.jsonl", "journal.lock"
 Status = Literal["finished", "stopped", "failed"]
-Cause = Literal["error", "process", "node", "preempted"]
+Cause = Literal["error", "process", "node", "preempted", "hung"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ class Lost:
     time: float
     trial: str
     cause: Cause
-    """What went: an `error` was raised, the `process` died, its `node` went with it, or the node was `preempted`."""
+    """What went: an `error` was raised, the `process` died, its `node` went with it, the node was `preempted`, or the
+    trial `hung` and its process was stopped."""
     reason: str
     """Why, in one line."""
 
@@ -154,6 +156,8 @@ class Ledger:
     parent_run_id: str | None = None
     closed: Closed | None = None
     """The last event, if the driver ended in order."""
+    began: float | None = None
+    """When the sweep was taken up first: with its name, what no other sweep has."""
     seconds: float = 0.0
     """From the sweep's start to the last event, the time without a driver left out."""
     table: list[Observation] = field(default_factory=list)
@@ -175,34 +179,37 @@ class Ledger:
         return self._reached.get(trial, 0)
 
     @property
+    def latest(self) -> float:
+        """The time of the last event; 0 without any."""
+        return self._last or 0.0
+
+    @property
     def scored(self) -> int:
         """How many trials have a scored checkpoint."""
         return len(self._reached)
 
     def add(self, event: Event) -> None:
         """Takes the event in. ValueError when it contradicts what happened before."""
+        self.check(event)
         self.closed = None
         match event:
             case Opened():
                 self._last = event.time
             case Proposed(trial=trial):
-                self._once(self.proposals, trial, event)
+                self.proposals[trial] = event
                 self.at_proposal = len(self.observed), len(self.endings)
             case Observed(main=main):
-                self._known(main.trial)
-                self._once(self.observed, (main.trial, main.steps), event)
+                self.observed[main.trial, main.steps] = event
                 self.table.extend(event.observations)
                 self._reached[main.trial] = max(main.steps, self.reached(main.trial))
                 self.lost.pop(main.trial, None)
             case Lost(trial=trial):
-                self._known(trial)
                 self.lost.setdefault(trial, []).append(event)
             case Outgrew(trial=trial):
                 self._known(trial)
                 self.outgrown.append(event)
             case Ended(trial=trial):
-                self._known(trial)
-                self._once(self.endings, trial, event)
+                self.endings[trial] = event
                 self.statuses[event.status] += 1
             case Tracked(parent_run_id=run):
                 self.parent_run_id = run
@@ -210,15 +217,25 @@ class Ledger:
                 self.closed = event
         self.seconds += max(0.0, event.time - (event.time if self._last is None else self._last))
         self._last = event.time
+        self.began = event.time if self.began is None else self.began
 
-    def _once(self, where: dict[Any, Any], key: Any, event: Event) -> None:
-        if key in where:
-            raise ValueError(f"{type(event).__name__} {key} is there twice")
-        where[key] = event
-
-    def _known(self, trial: str) -> None:
-        if trial not in self.proposals:
+    def check(self, event: Event) -> None:
+        """ValueError when the event contradicts what happened before."""
+        match event:
+            case Proposed(trial=trial):
+                known, key = self.proposals, trial
+            case Observed(main=main):
+                trial, known, key = main.trial, self.observed, (main.trial, main.steps)
+            case Lost(trial=trial):
+                known, key = {}, trial
+            case Ended(trial=trial):
+                known, key = self.endings, trial
+            case _:
+                return
+        if not isinstance(event, Proposed) and trial not in self.proposals:
             raise ValueError(f"trial {trial} was never proposed")
+        if key in known:
+            raise ValueError(f"{type(event).__name__} {key} is there twice")
 
 
 class Keeper(Protocol):
@@ -248,16 +265,32 @@ class Journal:
             raise InputError(folder, "the sweep is running in another process; wait for it, or stop it") from None
         self.ledger = read(folder)
         self._writing = threading.Lock()
-        self._file = self.path.open("a+b")
-        self._file.truncate(_whole(self.path.read_bytes()))
+        self._file = self.path.open("a+b", buffering=0)
+        self._end = _whole(self.path.read_bytes())
+        self._file.truncate(self._end)
 
     def append(self, event: Event) -> None:
-        """Any thread may call this; the ledger takes the event in first, so that a wrong one is never written."""
+        """Any thread may call this. Nothing is written of an event that contradicts the ledger.
+
+        OSError when the disk does not take it: then neither file nor ledger has anything of it.
+        """
         with self._writing:
+            self.ledger.check(event)
+            line = _line(event)
+            try:
+                self._write(line)
+            except OSError:
+                with suppress(OSError):  # the next reader drops half a line too
+                    self._file.truncate(self._end)
+                raise
+            self._end += len(line)
             self.ledger.add(event)
-            self._file.write(_line(event))
-            self._file.flush()
-            os.fsync(self._file.fileno())
+
+    def _write(self, line: bytes) -> None:
+        rest = memoryview(line)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
         self._file.close()
@@ -271,7 +304,7 @@ def read(folder: Path) -> Ledger:
         try:
             ledger.add(event)
         except ValueError as error:
-            raise InputError(f"{folder / FILE}, line {number}", str(error)) from None
+            raise InputError(f"{folder / FILE}, line {number}", f"{error}. {_remedy(number)}") from None
     return ledger
 
 
@@ -285,8 +318,18 @@ def events(folder: Path) -> list[Event]:
             found.append(_placed(_checked(_event(_read_line(line))), folder))
         except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
             said = str(error).partition("\n")[0] if isinstance(error, ValidationError) else error
-            raise InputError(f"{path}, line {number}", f"is not an event of a sweep: {said}") from None
+            raise InputError(
+                f"{path}, line {number}", f"is not an event of a sweep: {said}. {_remedy(number)}"
+            ) from None
     return found
+
+
+def _remedy(number: int) -> str:
+    """What can be done about a line that makes no sense: the trials' folders have what was scored, too."""
+    return (
+        f"Keep a copy, cut the file before that line (`head -n {number - 1}`) and resume: "
+        "checkpoints that the cut lines knew of are read from the trials' folders, not trained again"
+    )
 
 
 def is_running(folder: Path) -> bool:

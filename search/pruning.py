@@ -8,15 +8,19 @@ from pathlib import Path
 from analysis.growing import GrowingFront
 from search.journal import Ledger
 from spaces import REFERENCE_LOSS, Objective, to_losses
+from trainables.checksums import SUFFIX
 
 ADAPTER, STATE = "adapter", "state.safetensors"
+KEPT = 2
+"""So many of a running trial's checkpoints, as trials themselves keep."""
 
 
 class Pruning:
     """Deletes adapters that left the front, and states that no trial goes on from.
 
-    What is dominated stays so, hence its adapter may go. The newest checkpoint of a trial that has not ended is left
-    whole, and so is whatever that trial wrote since: an interrupted trial goes on from there. Scores and pictures stay.
+    What is dominated stays so, hence its adapter may go. The newest two checkpoints of a trial that has not ended are
+    left whole, and so is whatever that trial wrote since: an interrupted trial goes on from there, from the older
+    where the newer is damaged. Scores and pictures stay.
     It follows one ledger: a checkpoint is looked at when its trial goes on or ends, and when it leaves the front.
     """
 
@@ -26,7 +30,8 @@ class Pruning:
         self._grown = GrowingFront([REFERENCE_LOSS] * len(objectives))
         self._front = Counter[Path]()
         """Checkpoints on the front, with how many of the ways to draw them are."""
-        self._newest: dict[str, Path] = {}
+        self._newest: dict[str, list[Path]] = {}
+        """The `KEPT` newest checkpoints of each trial, oldest first."""
         self._over: set[Path] = set()
         """No trial goes on from these."""
         self._due: dict[Path, None] = {}
@@ -41,6 +46,7 @@ class Pruning:
             (folder / STATE).unlink(missing_ok=True)
             if folder not in self._front and (folder / ADAPTER).is_dir():
                 shutil.rmtree(folder / ADAPTER)
+                (folder / ADAPTER).with_suffix(SUFFIX).unlink(missing_ok=True)
             del self._due[folder]
 
     def _follow(self, ledger: Ledger) -> None:
@@ -52,10 +58,11 @@ class Pruning:
             if gone is not None:
                 self._front[folder] += 1
                 self._left_the_front(Counter(left for left, _ in gone))
-            before = self._newest.get(seen.trial, folder)
-            self._newest[seen.trial] = folder
-            if before != folder:
-                self._is_over(before)
+            newest = self._newest.setdefault(seen.trial, [])
+            if folder not in newest:
+                newest.append(folder)
+            if len(newest) > KEPT:
+                self._is_over(newest.pop(0))
         for trial in islice(reversed(ledger.endings), len(ledger.endings) - self._ended):
             for folder in (self._trials / trial).glob("step-*"):  # a failed one may have one that was never scored
                 self._is_over(folder)

@@ -1,19 +1,26 @@
 """The sweep's slow company: MLflow, plots and pruning, in one thread beside the driver."""
 
 import json
+import os
 import queue
+import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from analysis.paces import paces
 from search.front import front_of
 from search.journal import Ended, Event, Ledger, Observed, Proposed
-from search.pruning import Pruning
+from search.outage import BackOff, Unreachable, in_short
+from search.pruning import ADAPTER, Pruning
 from search.tally import Tally
-from spaces import Space
+from spaces import InputError, Observation, Space
+from trainables.checksums import check
 
 if TYPE_CHECKING:
     from search.tracking import Tracking
@@ -21,105 +28,315 @@ if TYPE_CHECKING:
 REFRESH_SECONDS = 20.0
 REFRESH_SHARE = 0.03
 """At most this share of the time goes into drawing plots."""
-PATIENCE = 5
-"""So many calls of MLflow may fail in a row before it is left alone until the sweep is resumed."""
+PATIENCE = 3
+"""After so many failures in a row MLflow is asked again only after a while."""
+TELL_AFTER = 5.0
+"""Seconds: a shorter outage is not worth a line."""
+END_PATIENCE = 60.0
+"""Seconds that a sweep's end waits for MLflow while nothing is taken."""
+END_LIMIT = 600.0
+"""Seconds that a sweep's end waits for MLflow at most, however much is still taken."""
+PLOTS = ("pareto.html", "pareto.png")
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What MLflow still lacks when a sweep's end has waited long enough."""
+
+    checkpoints: int
+    """Scored checkpoints that are not, or not wholly, recorded."""
+    scored: int
+    """All that the sweep scored."""
+    reason: str
+
+    def __str__(self) -> str:
+        what = (
+            f"{self.checkpoints} of {self.scored} scored checkpoints" if self.checkpoints else "the sweep's last state"
+        )
+        return f"MLflow lacks {what}: it {self.reason}"
+
+
+@dataclass(frozen=True)
+class _Call:
+    """Something that MLflow is to be told. It may be repeated."""
+
+    do: Callable[["Tracking"], None]
+    trial: str | None = None
+    """Calls about one trial keep their order."""
+    checkpoint: bool = False
 
 
 class Recorder:
     """Takes events from the driver at once and works them off in the background, in order.
 
-    What fails here is told through `complain`, once for each kind, and stops nothing: the journal has it all, and
-    a resumed sweep hands its whole history over again.
+    What MLflow does not take stays in a backlog and is tried again, with growing pauses, until it does. Nothing
+    here stops the sweep: the journal has it all, and a resumed sweep hands its whole history over again.
     """
 
     def __init__(
         self,
         open_tracking: Callable[[], "Tracking"],
+        opened: Callable[[str], None],
         history: Sequence[Event],
         space: Space,
         folder: Path,
         complain: Callable[[str], None],
     ) -> None:
-        self._open_tracking, self._history, self._space = open_tracking, history, space
+        """`opened` hears the parent run's id once MLflow is there."""
+        self._open_tracking, self._on_opened, self._space = open_tracking, opened, space
         self._folder, self._complain = folder, complain
-        self._ledger, self._tally = Ledger(), Tally(space)
+        self._ledger, self._tally, self._tracking = Ledger(), Tally(space), None
+        self._backlog: deque[_Call] = deque()
+        self._back_off = BackOff(time.monotonic)
+        self._last_taken = time.monotonic()
+        self._given = self._recorded = 0
+        """Scored checkpoints that came in, and those of them that MLflow took."""
+        self._complete = False
+        self._reason, self._told, self._complaints = "has not answered yet", False, set[tuple[str, str]]()
         self._pruning = Pruning(space.objectives, folder / "trials")
-        self._failures, self._complaints = 0, set[str]()
         self._next_drawing = time.monotonic() + REFRESH_SECONDS
         self._queue: queue.SimpleQueue[Event | str] = queue.SimpleQueue()
-        self._opened: Future[str] = Future()
-        self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
+        self._opened: Future[bool] = Future()
+        self._given_up = threading.Event()
+        for event in history:
+            self._given += isinstance(event, Observed)
+            self._ledger.add(event)
+            self._note(event)
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
 
-    def opened(self) -> str:
-        """Waits until MLflow is there; the parent run's id. Raises what went wrong, if it did."""
+    def opened(self) -> bool:
+        """Waits for the first attempt to open MLflow: whether it is there. InputError for what will not mend itself."""
         return self._opened.result()
 
     def put(self, event: Event) -> None:
+        """Of the driver's thread alone."""
+        self._given += isinstance(event, Observed)
         self._queue.put(event)
 
-    def close(self, status: str) -> None:
-        """Works off what is left, draws the final plots, keeps the front's adapters; returns when all is done."""
+    def close(self, status: str, patience: float | None = None) -> Missing | None:
+        """Works off what is left, draws the final plots, keeps the front's adapters.
+
+        Returns when all is done, or with what is missing when MLflow takes nothing for `patience` seconds. Ctrl-C does
+        not wait.
+        """
+        patience = END_PATIENCE if patience is None else patience
         self._queue.put(status)
-        self._thread.join()
+        began, told = time.monotonic(), False
+        try:
+            while self._thread.is_alive():
+                self._thread.join(0.2)
+                now = time.monotonic()
+                idle = now - max(began, self._last_taken)
+                if idle > TELL_AFTER and not told:
+                    told = True
+                    self._complain(f"record: waiting up to {patience:.0f} s for MLflow (Ctrl-C does not wait)")
+                if idle > patience or now - began > END_LIMIT:
+                    break
+        except KeyboardInterrupt:
+            pass
+        self._given_up.set()
+        if self._complete:
+            return None
+        return Missing(self._given - self._recorded, self._given, self._reason)
+
+    def _run(self) -> None:
+        """A mistake of ours in here must not leave the sweep waiting."""
+        try:
+            self._work()
+        except Exception as error:
+            self._reason = in_short(error)
+            self._complain(f"record: stopped ({self._reason}); the sweep goes on without MLflow")
+            if not self._opened.done():
+                self._opened.set_result(False)
 
     def _work(self) -> None:
-        try:
-            tracking = self._open_tracking()
-        except Exception as error:
-            self._opened.set_exception(error)
+        self._catch_up()
+        if self._opened.exception() is not None:
             return
-        self._opened.set_result(tracking.parent_run_id)
-        for event in self._history:
-            self._take(event, tracking)
-        while not isinstance(item := self._queue.get(), str):
-            self._take(item, tracking)
-            if isinstance(item, Observed):
-                value = self._tally.hypervolume(self._ledger)
-                self._attempt(tracking.hypervolume, self._ledger.scored, self._ledger.seconds, value)
-            if isinstance(item, Observed | Ended):
-                self._attempt(self._pruning.prune, self._ledger)
+        while (status := self._take_in()) is None:
+            self._catch_up()
             if self._queue.empty() and time.monotonic() >= self._next_drawing:
-                self._draw(tracking)
-        self._draw(tracking)
+                self._draw()
+        self._draw()
         front = front_of(self._ledger.table, self._space.objectives)
-        folders = [Path(self._ledger.observed[o.trial, o.steps].folder) for o in front]
-        self._attempt(tracking.keep_adapters, list(zip(front, folders, strict=True)))
-        self._attempt(tracking.finish, item)
+        folders = [(o, Path(self._ledger.observed[o.trial, o.steps].folder)) for o in front]
+        kept = [(o, folder) for o, folder in folders if self._whole(folder / ADAPTER)]
+        self._backlog.append(_Call(lambda tracking: tracking.keep_adapters(kept)))
+        self._backlog.append(_Call(lambda tracking: tracking.finish(status)))
+        while self._backlog and not self._given_up.is_set():
+            self._catch_up()
+            if self._backlog:
+                self._given_up.wait(self._back_off.seconds_left)
+        self._complete = not self._backlog
 
-    def _take(self, event: Event, tracking: "Tracking") -> None:
-        self._ledger.add(event)
+    def _whole(self, adapter: Path) -> bool:
+        try:
+            check(adapter)
+        except InputError as error:
+            self._tell_once("record", f"{error}; MLflow goes without it")
+            return False
+        return True
+
+    def _take_in(self) -> str | None:
+        """Waits for events, or until MLflow is to be tried again; the status when the sweep is over."""
+        try:
+            item = self._queue.get(timeout=self._back_off.seconds_left if self._backlog else None)
+            scored = False
+            while not isinstance(item, str):
+                self._ledger.add(item)
+                self._note(item)
+                scored = scored or isinstance(item, Observed | Ended)
+                if self._queue.empty():
+                    break
+                item = self._queue.get()
+            if scored:
+                self._attempt(lambda: self._pruning.prune(self._ledger), "pruning")
+            return item if isinstance(item, str) else None
+        except queue.Empty:
+            return None
+
+    def _note(self, event: Event) -> None:
+        """Puts on the backlog what MLflow is to hear of an event that the ledger has."""
         match event:
-            case Proposed():
-                self._attempt(tracking.trial_started, event.trial, event.recipe, event.seed)
-            case Observed():
-                self._attempt(tracking.observed, event.observations, Path(event.folder))
-            case Ended():
-                self._attempt(tracking.trial_ended, event.trial, event.status, event.reason)
+            case Proposed(trial=trial):
+                self._backlog.append(_Call(lambda t: t.trial_started(trial, event.recipe, event.seed), trial))
+            case Observed(main=main, time=at):
+                folder = Path(event.folder)
+                call = _Call(lambda t: t.observed(event.observations, folder, at), main.trial, checkpoint=True)
+                self._backlog.append(call)
+                trials, seconds, value = (
+                    self._ledger.scored,
+                    self._ledger.seconds,
+                    self._tally.hypervolume(self._ledger),
+                )
+                self._backlog.append(_Call(lambda t: t.hypervolume(trials, seconds, value, at)))
+            case Ended(trial=trial):
+                self._backlog.append(_Call(lambda t: t.trial_ended(trial, event.status, event.reason), trial))
 
-    def _draw(self, tracking: "Tracking") -> None:
+    def _catch_up(self) -> None:
+        """One pass over what MLflow lacks, unless it is left alone for a while.
+
+        A call that fails stays, and so do the later ones about the same trial; after `PATIENCE` failures in a row
+        the pass is over.
+        """
+        if self._back_off.seconds_left > 0 or not self._open():
+            return
+        row, progress, stuck, again = 0, False, set[str](), deque[_Call]()
+        while self._backlog and row < PATIENCE and not self._given_up.is_set():
+            call = self._backlog.popleft()
+            if call.trial in stuck:
+                again.append(call)
+            elif self._takes(call):
+                row, progress = 0, True
+            else:
+                row += 1
+                again.append(call)
+                stuck |= {call.trial} if call.trial else set()
+        self._backlog.extendleft(reversed(again))
+        if self._backlog:
+            self._back_off.pause(progress)
+        else:
+            self._succeeded()
+
+    def _takes(self, call: _Call) -> bool:
+        try:
+            call.do(self._tracking)
+        except FileNotFoundError as error:  # somebody deleted what was to be copied: nobody will bring it back
+            self._tell_once("record", f"{error.filename} is gone, and MLflow goes without it")
+        except Exception as error:  # whatever a server, a database or a disk can do
+            self._failed(error)
+            return False
+        self._recorded += call.checkpoint
+        self._last_taken = time.monotonic()
+        return True
+
+    def _open(self) -> bool:
+        if self._tracking is None:
+            try:
+                self._tracking = self._open_tracking()
+                self._on_opened(self._tracking.parent_run_id)
+            except Exception as error:
+                self._tracking = None
+                if not self._opened.done():
+                    mistake = isinstance(error, InputError) and not isinstance(error, Unreachable)
+                    self._opened.set_exception(error) if mistake else self._opened.set_result(False)
+                self._failed(error)
+                self._back_off.pause()
+                return False
+            self._last_taken = time.monotonic()
+        if not self._opened.done():
+            self._opened.set_result(True)
+        return True
+
+    def _failed(self, error: Exception) -> None:
+        self._reason = in_short(error)
+        self._back_off.failed()
+        if self._back_off.failing_for >= TELL_AFTER and not self._told:
+            self._told = True
+            self._complain(
+                f"record: MLflow {self._reason}; the sweep goes on, what is missing is written when it answers again"
+            )
+
+    def _succeeded(self) -> None:
+        if self._told:
+            self._complain(f"record: MLflow answers again after {self._back_off.failing_for:.0f} s, nothing is missing")
+        self._told = False
+        self._back_off.end()
+
+    def _draw(self) -> None:
         if not self._ledger.observed:
             return
         began = time.monotonic()
-        self._attempt(tracking.refresh, self._ledger.table, base_scores(self._folder), self._space, self._folder)
+        table, base = self._ledger.table, base_scores(self._folder)
+        self._attempt(lambda: draw(table, base, self._space, self._folder), "plots")
+        if not any(call.do == self._upload for call in self._backlog):
+            self._backlog.append(_Call(self._upload))
         now = time.monotonic()
         self._next_drawing = now + max(REFRESH_SECONDS, (now - began) / REFRESH_SHARE)
 
-    def _attempt(self, call: Callable[..., None], *arguments: Any) -> None:
-        if self._failures >= PATIENCE:
-            return
+    def _upload(self, tracking: "Tracking") -> None:
+        devices = paces(self._ledger.table, self._space.rungs)
+        words = "; ".join(pace.in_words for pace in devices) if len(devices) > 1 else ""
+        tracking.plots([self._folder / name for name in PLOTS], words)
+
+    def _attempt(self, call: Callable[[], None], what: str) -> None:
+        """What fails here, on this machine, is told once for each kind."""
         try:
-            call(*arguments)
-            self._failures = 0
-        except Exception as error:  # whatever a server, a database or a disk can do; it is told, and it is not lost
-            self._failures += 1
-            kind = f"{call.__name__}: {type(error).__name__}: {' '.join(str(error).split())}"
-            if call.__name__ not in self._complaints:
-                self._complaints.add(call.__name__)
-                self._complain(f"record: {kind} (the sweep goes on; `posefront resume` makes up for it)")
+            call()
+        except Exception as error:
+            self._tell_once(what, f"{in_short(error)} (the sweep goes on)")
+
+    def _tell_once(self, what: str, text: str) -> None:
+        if (what, text) not in self._complaints:
+            self._complaints.add((what, text))
+            self._complain(f"{what}: {text}")
+
+
+def draw(observations: Sequence[Observation], base: dict[str, float] | None, space: Space, folder: Path) -> None:
+    """`pareto.html` and `pareto.png` of all observations, in the sweep's folder."""
+    from analysis.plots import pareto_html, pareto_png
+
+    html = pareto_html(observations, space.objectives, base, space.name)
+    png = pareto_png(observations, space.objectives, base, space.name)
+    for name, content in zip(PLOTS, (html.encode(), png), strict=True):
+        _replace(folder / name, content)
 
 
 def base_scores(folder: Path) -> dict[str, float] | None:
     """What the untuned base scored on the sweep's panel, once the first trial has seen to it."""
     path = folder / "panel" / "base.json"
     return json.loads(path.read_text(encoding="utf-8"))["scores"] if path.is_file() else None
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """A reader sees the old file or the new one, never half of it."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        try:
+            file.write(content)
+            file.flush()
+        except OSError:
+            os.unlink(file.name)
+            raise
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, path)

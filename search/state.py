@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +19,14 @@ from search.standings import Standings
 from search.turns import in_turn, waiting_of
 from spaces import Cost, Inference, Observation, Recipe, Space
 from spaces.wording import one_line
+from trainables.disk import disk_trouble
 
 REPEATS = 20
 """How often a recipe that was tried already is proposed anew, before it is taken as it is."""
 MAX_FAILURES = 2
 MAX_NODES = 10
 """So many nodes in a row may go under one trial. It is hardly ever its fault, but it may be what brings them down."""
-_WENT = {"error": "it raised", "process": "its process died", "node": "its node was lost"}
+_WENT = {"error": "it raised", "process": "its process died", "node": "its node was lost", "hung": "it hung"}
 
 _New = tuple[Recipe, dict[str, Any]]
 
@@ -58,14 +59,17 @@ class SweepState:
         notify: Callable[[Event], None],
         clock: Callable[[], float] = time.time,
         max_failures: int = MAX_FAILURES,
+        note: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.rule, self.seed, self.trials, self._clock = rule, seed, trials, clock
         self._journal, self._notify = journal, notify
-        self._allowed = {"error": max_failures, "process": max_failures, "node": MAX_NODES}
+        self._allowed = {"error": max_failures, "process": max_failures, "node": MAX_NODES, "hung": max_failures}
         ledger = journal.ledger
         self.sampler, self._proposal = _replayed(ledger, space, sampler_kind, seed)
         self._coming: Future[_New] | None = None
         self._ahead = False
+        self._halted: str | None = None
+        self._note, self._told = note, set[tuple[str, str]]()
         self._standings = Standings(rule)
         for event in ledger.observed.values():
             self._standings.add(event.observations)
@@ -96,8 +100,53 @@ class SweepState:
         self._ahead = True
         self._draw_next()
 
+    @property
+    def halted(self) -> str | None:
+        """Why the sweep stops early, such as for a full disk, which is no fault of a trial's."""
+        return self._halted
+
+    def halt(self, reason: str) -> Stop:
+        """Nothing is handed out or recorded from now on; trials that have not ended go on when the sweep is resumed."""
+        self._halted = self._halted or reason
+        return Stop("stopped", self._halted)
+
     def next_trial(self) -> Assignment | None:
-        """The next trial to start, or None when all were handed out."""
+        """The next trial to start, or None when all were handed out or the sweep stops early."""
+        if self._halted is not None:
+            return None
+        try:
+            return self._next_trial()
+        except OSError as error:
+            self.halt(self._unwritten(error))
+            return None
+
+    def record(self, result: Mapping[str, Any]) -> Decision:
+        """What a trial returned for one step. A checkpoint that is known gets the decision that it got then."""
+        self._tell(str(result["trial"]), result.get("notes", []))
+        if self._halted is not None or result.get("halt"):
+            return self.halt(str(result.get("halt")))
+        try:
+            return self._record(result)
+        except OSError as error:
+            return self.halt(self._unwritten(error))
+
+    def failed(self, trial: str, reason: str) -> Stop:
+        """The trial broke. What it had scored stays; told twice, the first reason stays.
+
+        A full disk is not its fault, and stops the sweep.
+        """
+        reason = one_line(reason)
+        trouble = disk_trouble(reason)
+        if self._halted is not None or trouble:
+            return self.halt(f"{trial}: {trouble}")
+        try:
+            if trial not in self.ledger.endings:
+                self._end(trial, "failed", reason)
+        except OSError as error:
+            return self.halt(self._unwritten(error))
+        return Stop("failed", self.ledger.endings[trial].reason)
+
+    def _next_trial(self) -> Assignment | None:
         if self._waiting:
             event = self._waiting.popleft()
             return Assignment(event.trial, event.recipe, event.seed, event.values)
@@ -115,8 +164,7 @@ class SweepState:
             self._draw_next()
         return assignment
 
-    def record(self, result: Mapping[str, Any]) -> Decision:
-        """What a trial returned for one step. A checkpoint that is known gets the decision that it got then."""
+    def _record(self, result: Mapping[str, Any]) -> Decision:
         trial = str(result["trial"])
         if result.get("failure"):
             return self.failed(trial, str(result["failure"]))
@@ -140,9 +188,19 @@ class SweepState:
         how often in a row it came to that without a new checkpoint. A trial whose machine was taken with notice goes
         on as often as that happens.
         """
-        if trial in self.ledger.endings:
+        if self._halted is not None or trial in self.ledger.endings:
             return False
         reason = " ".join(reason.split())
+        if trouble := disk_trouble(reason):
+            self.halt(f"{trial}: {trouble}")
+            return False
+        try:
+            return self._lost(trial, cause, reason)
+        except OSError as error:
+            self.halt(self._unwritten(error))
+            return False
+
+    def _lost(self, trial: str, cause: Cause, reason: str) -> bool:
         self._append(Lost(self._clock(), trial, cause, reason))
         times = [lost.cause for lost in self.ledger.lost[trial]].count(cause)
         if cause == "preempted" or times <= self._allowed[cause]:
@@ -150,11 +208,15 @@ class SweepState:
         self.failed(trial, f"{_WENT[cause]} {times} times without a new checkpoint: {reason}")
         return False
 
-    def failed(self, trial: str, reason: str) -> Stop:
-        """The trial broke. What it had scored stays; told twice, the first reason stays."""
-        if trial not in self.ledger.endings:
-            self._end(trial, "failed", one_line(reason))
-        return Stop("failed", self.ledger.endings[trial].reason)
+    def _tell(self, trial: str, notes: Sequence[str]) -> None:
+        """What a trial has to say, once: it says it with each of its results."""
+        for text in notes:
+            if (trial, text) not in self._told:
+                self._told.add((trial, text))
+                self._note(f"{trial}: {text}")
+
+    def _unwritten(self, error: OSError) -> str:
+        return f"{getattr(self._journal, 'path', 'the journal')} cannot be written: {disk_trouble(error) or error}"
 
     def outgrew(self, trial: str, steps: int, memory: int, card_memory: int) -> None:
         """The trial ran out of its share of a card on its way to a rung. That is no failure of its recipe."""

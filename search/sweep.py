@@ -6,22 +6,25 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
 
 from analysis.observations import INFERENCES_PARAM
 from search.checks import check_address, check_job
+from search.clock import SteadyClock
 from search.config import SweepConfig, check_new
 from search.driver import Driver, take_sigterm, terminable
-from search.journal import Closed, Event, Journal, Observed, Opened, Timing, Tracked, events
+from search.journal import Closed, Event, Journal, Ledger, Observed, Opened, Timing, Tracked, events
 from search.live import Reporter
 from search.rungs import rule_for
 from spaces import InputError
+from trainables.disk import disk_trouble
 
 if TYPE_CHECKING:
+    from search.recorder import Missing
     from search.state import SweepState
     from search.tracking import Tracking
 
@@ -48,6 +51,8 @@ let one wait, and nodes came one after the other; but each has its recipe, and l
 KEPT_FROM_RAY = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
 """Tune would hand these to the trials' processes by a way that Ray's agents write into their logs. On this machine the
 trials inherit the environment anyway; the nodes of a cluster have a role, or an environment of their own."""
+HALTED_PATIENCE = 10.0
+"""Seconds that the end of a sweep waits for MLflow when it had to stop: its disk is probably as full."""
 OBJECT_STORE_BYTES = 150_000_000
 """Enough for results; Ray would take a third of the memory."""
 
@@ -58,6 +63,10 @@ class Outcome:
 
     status: Literal["finished", "interrupted"]
     timing: Timing
+    missing: "Missing | None" = None
+    """What MLflow lacks."""
+    halted: str | None = None
+    """Why it was interrupted, if nobody asked for it."""
 
 
 def run(config: SweepConfig, reporter: Reporter, trainable: type | None = None) -> Outcome:
@@ -65,9 +74,12 @@ def run(config: SweepConfig, reporter: Reporter, trainable: type | None = None) 
     began = time.monotonic()
     check_new(config.folder.parent, config.name)
     _check(config, trainable)
-    tracking = None if config.tracking_uri.startswith("sqlite:") else _open_tracking(config, None)
+    if not config.tracking_uri.startswith("sqlite:"):
+        from search.tracking import check_server
+
+        check_server(config.tracking_uri)
     config.save()
-    return _drive(config, reporter, trainable, began, tracking)
+    return _drive(config, reporter, trainable, began)
 
 
 def resume(config: SweepConfig, reporter: Reporter, trainable: type | None = None) -> Outcome:
@@ -77,7 +89,7 @@ def resume(config: SweepConfig, reporter: Reporter, trainable: type | None = Non
     """
     began = time.monotonic()
     _check(config, trainable)
-    return _drive(config, reporter, trainable, began, None)
+    return _drive(config, reporter, trainable, began)
 
 
 def _check(config: SweepConfig, trainable: type | None) -> None:
@@ -89,18 +101,27 @@ def _check(config: SweepConfig, trainable: type | None) -> None:
 
 
 @terminable()
-def _drive(
-    config: SweepConfig, reporter: Reporter, trainable: type | None, began: float, tracking: "Tracking | None"
-) -> Outcome:
+def _drive(config: SweepConfig, reporter: Reporter, trainable: type | None, began: float) -> Outcome:
     from search.recorder import Recorder
     from search.state import SweepState
 
-    journal = Journal(config.folder)
-    Driver.me().save(config.folder)
-    history, space, busy = events(config.folder), config.space, 0.0
-    parent = journal.ledger.parent_run_id
+    clock, space, busy = SteadyClock(), config.space, 0.0
+    journal = _open_journal(config, Opened(clock()))
+
+    def opened(run: str) -> None:
+        known = journal.ledger.parent_run_id
+        if run != known:
+            journal.append(Tracked(clock(), run))
+        if run != known is not None:
+            reporter.note("record: MLflow does not have this sweep's run any more, all is written anew")
+
     recorder = Recorder(
-        lambda: tracking or _open_tracking(config, parent), history, space, config.folder, reporter.note
+        lambda: open_tracking(config, journal.ledger),
+        opened,
+        events(config.folder),
+        space,
+        config.folder,
+        reporter.note,
     )
 
     def notify(event: Event) -> None:
@@ -109,48 +130,75 @@ def _drive(
         recorder.put(event)
         reporter.event(event, journal.ledger)
 
-    def record(event: Event) -> None:
-        journal.append(event)
-        notify(event)
-
     status: Literal["finished", "interrupted", "failed"] = "failed"
+    workers, start, state, halted = 0, 0.0, None, None
     reporter.opened(f"sweep {config.name} in {config.folder}")
     try:
-        record(Opened(time.time()))
         rule = rule_for(config.scheduler, space)
         state = SweepState(
-            space, rule, config.sampler, config.seed, config.trials, journal, notify, max_failures=config.max_failures
+            space,
+            rule,
+            config.sampler,
+            config.seed,
+            config.trials,
+            journal,
+            notify,
+            clock,
+            config.max_failures,
+            reporter.note,
         )
-        workers, start = 0, 0.0
         if not state.done:
             with _ray(config) as workers:
                 take_sigterm()  # from Ray
-                record(Tracked(time.time(), recorder.opened()))
+                recorder.opened()
                 reporter.started(workers)
                 start = time.monotonic() - began
-                _fit(config, state, trainable, workers)
+                _fit(config, state, trainable, workers, reporter.note)
                 if config.address and state.done:
                     workers = max(workers, _capacity(config, _resources()))  # it may have grown
         status = "finished" if state.done else "interrupted"
     except KeyboardInterrupt:
         status = "interrupted"
+    except Exception as error:  # Tune's, when its own files find no place
+        halted = disk_trouble(error) or (state and state.halted)
+        if halted is None:
+            raise
+        status = "interrupted"
     finally:
         drain = time.monotonic()
-        recorder.close(status)
+        halted = (state and state.halted) or halted
+        missing = recorder.close(status, HALTED_PATIENCE if halted else None)
         reporter.close()
         if status != "failed":
             now = time.monotonic()
             timing = Timing(now - began, start, now - drain, busy, max(1, workers))
-            journal.append(Closed(time.time(), status, timing))
+            with suppress(OSError):  # a sweep without it is taken for interrupted, as it is
+                journal.append(Closed(clock(), status, timing))
         journal.close()
     shutil.rmtree(config.folder / RAY_FOLDER, ignore_errors=True)
-    return Outcome(status, timing)
+    return Outcome(status, timing, missing, halted)
 
 
-def _open_tracking(config: SweepConfig, parent_run_id: str | None) -> "Tracking":
+def _open_journal(config: SweepConfig, first: Opened) -> Journal:
+    try:
+        journal = Journal(config.folder)
+    except OSError as error:
+        raise InputError(config.folder, f"cannot be written: {disk_trouble(error) or error}") from None
+    try:
+        Driver.me().save(config.folder)
+        journal.append(first)
+    except OSError as error:
+        journal.close()
+        raise InputError(config.folder, f"cannot be written: {disk_trouble(error) or error}") from None
+    return journal
+
+
+def open_tracking(config: SweepConfig, ledger: Ledger) -> "Tracking":
+    """The sweep's run in MLflow, found by the journal's id or the sweep's identity, or made."""
     from search.tracking import Tracking
 
-    tracking = Tracking(config.tracking_uri, config.artifacts, config.name, parent_run_id)
+    identity = f"{config.name}@{ledger.began}"
+    tracking = Tracking(config.tracking_uri, config.artifacts, config.name, ledger.parent_run_id, identity)
     tracking.describe(_described(config), {"sweep": config.name, "version": version("posefront")})
     return tracking
 
@@ -251,20 +299,23 @@ def _capacity(config: SweepConfig, resources: dict[str, float]) -> int:
     return min(room, config.workers or room)
 
 
-def _fit(config: SweepConfig, state: "SweepState", trainable: type | None, workers: int) -> None:
+def _fit(
+    config: SweepConfig, state: "SweepState", trainable: type | None, workers: int, note: Callable[[str], None]
+) -> None:
     """Tune runs what is left; returns when all trials have ended, or after Ctrl-C, which Tune catches."""
     from ray import tune
     from ray.tune.execution import class_cache
 
-    from search.bridge import Losses, Proposals, RemoteTrial, Rungs, trial_name
+    from search.bridge import Halt, Losses, Proposals, RemoteTrial, Rungs, Watch, trial_name
 
     shutil.rmtree(config.folder / RAY_FOLDER, ignore_errors=True)
     class_cache.ENV_VARS_TO_PROPAGATE.difference_update(KEPT_FROM_RAY)
     if config.address is not None or workers > 1:  # one trial at a time would only wait for what it is to learn
         state.look_ahead()
     rungs = Rungs(state)
+    watch = Watch(state, rungs, config.job, 60 * config.hang_minutes, note)
     resources = {"cpu": config.cpus_per_trial, "gpu": config.gpus_per_trial}
-    tune.Tuner(
+    tuner = tune.Tuner(
         tune.with_resources(trainable or RemoteTrial, resources),
         tune_config=tune.TuneConfig(
             search_alg=Proposals(state, config.job),
@@ -278,10 +329,15 @@ def _fit(config: SweepConfig, state: "SweepState", trainable: type | None, worke
         ),
         run_config=tune.RunConfig(
             name=RAY_FOLDER,
+            stop=Halt(state),
             storage_path=str(config.folder),
-            callbacks=[Losses(state, rungs)],
+            callbacks=[watch, Losses(state, rungs, watch)],
             failure_config=tune.FailureConfig(max_failures=-1),  # the state counts
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             verbose=0,
         ),
-    ).fit()
+    )
+    try:
+        tuner.fit()
+    finally:
+        watch.close()

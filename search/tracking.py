@@ -3,8 +3,6 @@
 import logging
 import os
 import socket
-import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,8 +23,8 @@ from analysis.observations import (
     in_mlflow,
     metrics,
 )  # fmt: skip
-from analysis.paces import paces
-from spaces import InputError, Observation, Recipe, Space
+from search.outage import Unreachable, in_short
+from spaces import InputError, Observation, Recipe
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -34,6 +32,9 @@ if TYPE_CHECKING:
 
 RUN_STATUS = {"finished": "FINISHED", "stopped": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 """What MLflow calls the end of a trial or sweep. Being stopped at a rung is no fault, and killed is shown as one."""
+
+IDENTITY_TAG = "sweep_id"
+_CURVE = "hypervolume over seconds"
 
 _TOLD = ("space", "subject", "base", "objectives", "rungs")
 """The parameters that the sweep's description repeats."""
@@ -66,6 +67,8 @@ class _Child:
     devices: dict[int, str] = field(default_factory=dict)
     """By the rungs whose checkpoints they made."""
     pictured: set[int] = field(default_factory=set)
+    in_doubt: bool = False
+    """Whether a picture may be there without our hearing of it."""
     kept: set[int] = field(default_factory=set)
     stale: set[int] = field(default_factory=set)
     """Adapters from before a restart, perhaps half written."""
@@ -77,27 +80,37 @@ class _Child:
 class Tracking:
     """Writes one sweep to MLflow. All calls from one thread; each may be repeated, also after a restart."""
 
-    def __init__(self, uri: str, artifacts: str, sweep_name: str, parent_run_id: str | None = None) -> None:
+    def __init__(
+        self, uri: str, artifacts: str, sweep_name: str, parent_run_id: str | None = None, identity: str | None = None
+    ) -> None:
         """Opens the sweep's run, or makes it.
 
         `uri` is absolute: `sqlite:////home/me/runs/mlflow.db`, `http://127.0.0.1:5000`; `artifacts` is the
-        folder for a new database's artifacts (a server has its own). InputError when a server is not there.
+        folder for a new database's artifacts (a server has its own). A run is looked for by its id, then by
+        `identity`, a tag that no other sweep has: so a run is found again that was made just before a crash, or whose
+        making was never answered. Unreachable when a server is not there.
         """
         self.sweep_name = sweep_name
         self._client = _connect(uri)
         experiment = _experiment(self._client, uri, artifacts)
         self._experiment_id = experiment.experiment_id
-        if parent_run_id is None:
-            self.parent_run_id = self._client.create_run(self._experiment_id, run_name=sweep_name).info.run_id
-            self._children: dict[str, _Child] = {}
-            self._described: set[str] = set()
+        self._children: dict[str, _Child] = {}
+        self._doubtful = set[str]()
+        """Trials whose run may have been made without our hearing of it."""
+        self._described: set[str] = set()
+        self._curve: set[int] = set()
+        """Seconds at which the hypervolume is known."""
+        parent = self._find(parent_run_id, identity)
+        if parent is None:
+            tags = {} if identity is None else {IDENTITY_TAG: identity}
+            parent = self._client.create_run(self._experiment_id, run_name=sweep_name, tags=tags)
         else:
-            self.parent_run_id = parent_run_id
-            self._client.update_run(parent_run_id, status="RUNNING")
-            parent = self._client.get_run(parent_run_id)
+            self._client.update_run(parent.info.run_id, status="RUNNING")
             self._described = set(parent.data.params)
-            runs = child_runs(self._client, parent)
-            self._children = {run.data.tags[TRIAL_TAG]: self._recall(run) for run in runs}
+            if _CURVE in parent.data.metrics:
+                self._curve = {m.step for m in self._client.get_metric_history(parent.info.run_id, _CURVE)}
+            self._recall_children(parent)
+        self.parent_run_id = parent.info.run_id
 
     @property
     def page(self) -> str:
@@ -120,22 +133,27 @@ class Tracking:
         """A nested run with the recipe as parameters."""
         from mlflow.entities import Param
 
+        if trial in self._doubtful:
+            self._recall_children(self._client.get_run(self.parent_run_id))
         if trial not in self._children:
             tags = {PARENT_TAG: self.parent_run_id, TRIAL_TAG: trial, SEED_TAG: str(seed)}
+            self._doubtful.add(trial)
             run = self._client.create_run(self._experiment_id, run_name=trial, tags=tags)
             self._children[trial] = _Child(run.info.run_id, has_params=False)
+        self._doubtful.discard(trial)
         child = self._children[trial]
         if not child.has_params:
             params = [Param(name, str(value)) for name, value in recipe.flat().items()]
             self._client.log_batch(child.run_id, params=params)
             child.has_params = True
 
-    def observed(self, checkpoint: Sequence[Observation], folder: Path) -> None:
+    def observed(self, checkpoint: Sequence[Observation], folder: Path, at: float) -> None:
         """Scores and costs at step = training steps, and the checkpoint's `grid.png` if it drew one.
 
         The main observation's have their plain names, any other's are a section of the page with its label. `folder`
         is the checkpoint's, `SWEEP/trials/TRIAL/STEP`. The untuned base's panel is step 0 of the pictures, where
-        MLflow's time slider stands first.
+        MLflow's time slider stands first. `at`, in seconds of the epoch, must be the same when it is told again: MLflow
+        takes a metric of the same time and value as the one it has, should its answer have been lost.
         """
         from mlflow.entities import Metric, RunTag
 
@@ -143,9 +161,8 @@ class Tracking:
         self._picture(child, 0, folder.parents[2] / "panel" / "base.png")
         self._picture(child, steps, folder / "grid.png")
         if steps not in child.observed:
-            now = _now()
             numbers = [
-                Metric(in_mlflow(observation.label, name), value, now, steps)
+                Metric(in_mlflow(observation.label, name), value, _milliseconds(at), steps)
                 for observation in checkpoint
                 for name, value in metrics(observation).items()
             ]
@@ -166,40 +183,24 @@ class Tracking:
         self._client.set_terminated(child.run_id, RUN_STATUS[status])
         child.ended = True
 
-    def hypervolume(self, trials: int, seconds: float, value: float) -> None:
-        """The front's hypervolume so far, over trials and over seconds since the sweep's start."""
+    def hypervolume(self, trials: int, seconds: float, value: float, at: float) -> None:
+        """The front's hypervolume so far, over trials and over seconds since the sweep's start; `at` is the epoch's."""
         from mlflow.entities import Metric
 
-        now = _now()
+        if round(seconds) in self._curve:
+            return
+        numbers = ((_CURVE, round(seconds)), ("hypervolume over trials", trials))
         self._client.log_batch(
-            self.parent_run_id,
-            metrics=[
-                Metric("hypervolume over trials", value, now, trials),
-                Metric("hypervolume over seconds", value, now, round(seconds)),
-            ],
+            self.parent_run_id, metrics=[Metric(name, value, _milliseconds(at), step) for name, step in numbers]
         )
+        self._curve.add(round(seconds))
 
-    def refresh(
-        self,
-        observations: Sequence[Observation],
-        base_scores: Mapping[str, float] | None,
-        space: Space,
-        folder: Path,
-    ) -> None:
-        """`pareto.html` and `pareto.png` of all observations, in the sweep's folder and as its run's artifacts.
-
-        The sweep's tag `devices` says how fast each was, where there were several.
-        """
-        from analysis.plots import pareto_html, pareto_png
-
-        html = pareto_html(observations, space.objectives, base_scores, space.name)
-        png = pareto_png(observations, space.objectives, base_scores, space.name)
-        devices = paces(observations, space.rungs)
-        if len(devices) > 1:
-            self._client.set_tag(self.parent_run_id, "devices", "; ".join(pace.in_words for pace in devices))
-        for name, content in (("pareto.html", html.encode()), ("pareto.png", png)):
-            _replace(folder / name, content)
-            self._client.log_artifact(self.parent_run_id, str(folder / name))
+    def plots(self, paths: Sequence[Path], devices: str = "") -> None:
+        """Pages and pictures of the front, as the sweep's artifacts, and as a tag how fast each device was."""
+        if devices:
+            self._client.set_tag(self.parent_run_id, "devices", devices)
+        for path in paths:
+            self._client.log_artifact(self.parent_run_id, str(path))
 
     def keep_adapters(self, front: Sequence[tuple[Observation, Path]]) -> None:
         """The adapters on the front, and no others, are artifacts `adapter-000100` of their runs.
@@ -235,19 +236,51 @@ class Tracking:
 
         if steps in child.pictured or not path.exists():
             return
-        with Image.open(path) as picture:
-            self._client.log_image(child.run_id, picture, key="panel", step=steps)
+        if child.in_doubt:
+            child.pictured = self._pictured(child.run_id)
+            child.in_doubt = False
+        if steps not in child.pictured:
+            child.in_doubt = True
+            with Image.open(path) as picture:
+                self._client.log_image(child.run_id, picture, key="panel", step=steps)
+            child.in_doubt = False
         child.pictured.add(steps)
+
+    def _pictured(self, run_id: str) -> set[int]:
+        """The steps of the pictures that are there."""
+        found = self._client.list_artifacts(run_id, "images")
+        return {int(info.path.split("+step+")[1].split("+")[0]) for info in found}
+
+    def _find(self, run_id: str | None, identity: str | None) -> "Run | None":
+        from mlflow.exceptions import MlflowException
+
+        if run_id is not None:
+            try:
+                run = self._client.get_run(run_id)
+                if run.info.lifecycle_stage == "active":
+                    return run
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+        if identity is None:
+            return None
+        return next(
+            iter(self._client.search_runs([self._experiment_id], f"tags.`{IDENTITY_TAG}` = '{identity}'")), None
+        )
+
+    def _recall_children(self, parent: "Run") -> None:
+        for run in child_runs(self._client, parent):
+            if run.data.tags[TRIAL_TAG] not in self._children:
+                self._children[run.data.tags[TRIAL_TAG]] = self._recall(run)
 
     def _recall(self, run: "Run") -> _Child:
         artifacts = [info.path for info in self._client.list_artifacts(run.info.run_id)]
-        pictures = self._client.list_artifacts(run.info.run_id, "images") if "images" in artifacts else []
         observed, device = set(history(self._client, run)), run.data.tags.get(DEVICE_TAG)
         return _Child(
             run_id=run.info.run_id,
             observed=observed,
             devices=devices_of(device, observed) if device else {},
-            pictured={int(info.path.split("+step+")[1].split("+")[0]) for info in pictures},
+            pictured=self._pictured(run.info.run_id) if "images" in artifacts else set(),
             stale={int(path.removeprefix("adapter-")) for path in artifacts if "adapter-" in path},
             has_params=bool(run.data.params),
             on_front=run.data.tags.get("front") == "yes",
@@ -261,18 +294,32 @@ class Tracking:
         get_artifact_repository(root, tracking_uri=self._client.tracking_uri).delete_artifacts(path)
 
 
+def check_server(uri: str) -> None:
+    """InputError when a server does not answer, or has no experiment to write to and cannot make one."""
+    try:
+        _experiment(_connect(uri), uri, "")
+    except InputError:
+        raise
+    except Exception as error:  # whatever answers there
+        raise InputError("--tracking-uri", f"{uri} {in_short(error)}") from None
+
+
 def _connect(uri: str) -> "MlflowClient":
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines a run through the live table
     from mlflow import MlflowClient
 
+    # MLflow itself would try each call for minutes; the recorder has pauses of its own, and is not to be held up.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
+    logging.getLogger("mlflow.store.db.utils").addFilter(_not_an_error)  # a traceback for what is raised anyway
     address = urlsplit(uri)
-    if address.scheme in ("http", "https"):  # MLflow itself would try for minutes
+    if address.scheme in ("http", "https"):
         port = address.port or (443 if address.scheme == "https" else 80)
         try:
             socket.create_connection((address.hostname or "", port), timeout=10).close()
         except OSError as error:
-            raise InputError("--tracking-uri", f"{uri} does not answer: {error.strerror or error}") from None
+            raise Unreachable("--tracking-uri", f"{uri} does not answer: {error.strerror or error}") from None
     with _quiet("mlflow.store.db", "alembic"):
         return MlflowClient(uri)
 
@@ -287,6 +334,10 @@ def _experiment(client: "MlflowClient", uri: str, artifacts: str) -> "Experiment
         undo = f"mlflow experiments restore -x {experiment.experiment_id}"
         raise InputError(uri, f"the experiment {EXPERIMENT!r} is deleted; bring it back with `{undo}`")
     return experiment
+
+
+def _not_an_error(record: logging.LogRecord) -> bool:
+    return record.levelno < logging.ERROR
 
 
 @contextmanager
@@ -307,13 +358,5 @@ def _adapter_name(steps: int) -> str:
     return f"adapter-{steps:06d}"
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """A reader sees the old file or the new one, never half of it."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        file.write(content)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
-
-
-def _now() -> int:
-    return int(time.time() * 1000)
+def _milliseconds(at: float) -> int:
+    return int(at * 1000)

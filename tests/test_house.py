@@ -15,6 +15,7 @@ ROOMS = {
 ONLY_IN = {
     "ray": {
         "trainables/trial.py",
+        "trainables/pulse.py",
         "search/bridge.py",
         "search/sweep.py",
         "search/submit.py",

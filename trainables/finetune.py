@@ -22,6 +22,7 @@ from spaces.stages import in_the_loop, training
 from trainables.adapters import Adapter
 from trainables.base import DTYPES, Base
 from trainables.batches import Batch, Feed
+from trainables.digest import digest_of
 from trainables.engine import DEFAULT, Engine
 from trainables.losses import masked_losses, min_snr_weights, sample_losses
 from trainables.parts import attach_parts, learning_rates, remove_parts
@@ -30,6 +31,8 @@ from trainables.subject import Subject
 
 _BETAS, _WEIGHT_DECAY, _EPSILON, _MAX_NORM = (0.9, 0.999), 1e-2, 1e-8, 1.0
 _VALIDATION_TIMESTEPS = 4
+CHECKSUM = "sha256"
+"""What a saved state calls the digest of its other tensors."""
 
 
 class Diverged(ArithmeticError):
@@ -285,14 +288,20 @@ class FineTune:
         self._stage = None
 
     def save_state(self, path: str | Path) -> None:
-        """Writes `state()` and the recipe as safetensors; whole or not at all."""
-        path = Path(path)
+        """Writes `state()`, its checksum and the recipe as safetensors; whole or not at all."""
+        path, state = Path(path), self.state()
         partial = path.with_suffix(".partial")
-        save_file(self.state(), partial, {"recipe": self.recipe.model_dump_json()})
-        os.replace(partial, path)
+        try:
+            save_file(state | {CHECKSUM: digest_of(state)}, partial, {"recipe": self.recipe.model_dump_json()})
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
 
     def load_state(self, path: str | Path) -> None:
-        """Goes on from what `save_state` wrote. InputError when it cannot be read or is another recipe's."""
+        """Goes on from what `save_state` wrote. InputError when it cannot be read, is damaged or another recipe's."""
         try:
             with safe_open(path, "pt") as file:
                 recipe = Recipe.model_validate_json((file.metadata() or {}).get("recipe", ""))
@@ -300,6 +309,9 @@ class FineTune:
         except (OSError, SafetensorError, ValidationError) as error:
             reason = next(iter(str(error).splitlines()))
             raise InputError(path, f"is not a state to go on from ({reason})") from None
+        checksum = state.pop(CHECKSUM, None)  # a state from an older sweep has none
+        if checksum is not None and not torch.equal(checksum, digest_of(state)):
+            raise InputError(path, "is damaged: its values are not those that were written (the checksum differs)")
         if recipe != self.recipe:
             raise InputError(path, "is the state of another recipe")
         self.load(state)

@@ -12,7 +12,9 @@ from ray.tune import Trainable
 
 from spaces import Cost, Observation, Recipe, labels
 from trainables.base import Base
+from trainables.checksums import write_checksums
 from trainables.device import device_named
+from trainables.disk import disk_trouble
 from trainables.export import save_adapter
 from trainables.finetune import FineTune
 from trainables.job import Job
@@ -22,7 +24,11 @@ from trainables.notice import Evicted, Notice, current
 from trainables.panel import Panel, Scored, grid
 from trainables.poses import with_poses
 from trainables.prior import class_prior
+from trainables.pulse import Pulse
+from trainables.restore import drop_old, restore
 from trainables.subject import Subject
+
+OBSERVATIONS = "observation.json"
 
 
 class Studio:
@@ -67,6 +73,8 @@ class Trial(Trainable):
             return self._ran_out(error)
         except Exception as error:
             self._end()
+            if trouble := disk_trouble(error):
+                return {"trial": self._name, "steps": 0, "halt": f"{self._folder}: {trouble}", "done": True}
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             steps = self._job.rungs[self._rung - 1] if self._rung else 0
             return {"trial": self._name, "steps": steps, "failure": reason, "done": True}
@@ -90,6 +98,7 @@ class Trial(Trainable):
         self._rung = 0
         self._finetune: FineTune | None = None
         self._heeded: Notice | None = None
+        self._pulse, self._notes = Pulse(self._job.folder, self._name), list[str]()
 
     def _end(self) -> None:
         """Takes the adapters off the base."""
@@ -100,7 +109,8 @@ class Trial(Trainable):
     def _next_rung(self) -> dict[str, Any]:
         steps = self._job.rungs[self._rung]
         folder = self._folder / f"step-{steps:06d}"
-        observations = read_observations(folder) or self._make(steps, folder)
+        self._pulse.beat()
+        observations = self._known(folder) or self._make(steps, folder)
         self._rung += 1
         done = self._rung == len(self._job.rungs)
         if done:
@@ -114,8 +124,20 @@ class Trial(Trainable):
             ],
             "folder": str(folder),
             "failure": None,
+            "notes": self._notes,
             "done": done,
         }
+
+    def _known(self, folder: Path) -> list[Observation]:
+        """The observations of a checkpoint that is there; none of one that cannot be read, which is made again."""
+        try:
+            found = read_observations(folder)
+            if any((o.recipe, o.seed) != (self._recipe, self._seed) for o in found):
+                raise ValueError("it is of another recipe or seed")
+            return found
+        except (ValueError, KeyError, TypeError) as error:
+            self._notes.append(f"{folder / OBSERVATIONS} cannot be used ({error}); the checkpoint is made again")
+            return []
 
     def _make(self, steps: int, folder: Path) -> list[Observation]:
         started = time.perf_counter()
@@ -123,21 +145,24 @@ class Trial(Trainable):
         device = device_named(self._job.device)
         limit(device, self._memory)
         meter = Meter(device)
-        finetune, panel = self._wake(), self._studio.panel
+        finetune, panel = self._wake(steps), self._studio.panel
         loaded = time.perf_counter()
         if finetune.steps < steps:
             while finetune.steps < steps:
                 finetune.advance(1)
+                self._pulse.beat()
                 if finetune.steps < steps:
                     self._heed_notice()
             folder.mkdir(parents=True, exist_ok=True)
             save_adapter(finetune, folder / "adapter")
+            write_checksums(folder / "adapter")
             finetune.save_state(folder / "state.safetensors")
         diagnosed = {"validation_loss": finetune.validation_loss()}
         trained = time.perf_counter()
         observations = []
         for inference, label in zip(panel.config.inferences, labels(panel.config.inferences), strict=True):
             began = time.perf_counter()
+            self._pulse.beat()
             scored = panel.score(inference)
             check_finite(scored)
             grid(scored.pictures, panel.skeletons).save(folder / f"grid{label and '-'}{label}.png")
@@ -151,11 +176,7 @@ class Trial(Trainable):
         observations[0] = replace(observations[0], cost=memory)
         write_observations(folder, observations)
         self._imported_in = 0.0
-        for older in self._states():
-            if older.parent != folder:
-                older.unlink()
-                if not any(older.parent.iterdir()):  # it was saved between two rungs
-                    older.parent.rmdir()
+        drop_old(self._states(steps))
         return observations
 
     def _heed_notice(self) -> None:
@@ -171,8 +192,10 @@ class Trial(Trainable):
         if notice.leave:
             raise Evicted(notice.reason)
 
-    def _wake(self) -> FineTune:
-        """The fine-tune as it was at the newest checkpoint, or new."""
+    def _wake(self, steps: int) -> FineTune:
+        """The fine-tune as it was at the newest checkpoint of so many steps or fewer, or new."""
+        if self._finetune is not None and self._finetune.steps > steps:  # it was ahead of what is to be done again
+            self._end()
         if self._finetune is None:
             if self._studio is None or self._studio.job != self._job:
                 self._studio = Studio(self._job)
@@ -182,13 +205,13 @@ class Trial(Trainable):
                 prior = class_prior(studio.base, studio.subject, recipe.prior_images, self._job.cache)
             engine = replace(self._job.engine, halves=self._memory is None)
             self._finetune = FineTune(studio.base, studio.subject, recipe, self._seed, prior, engine)
-            states = self._states()
-            if states:
-                self._finetune.load_state(states[-1])
+            self._notes += restore(self._finetune, self._states(steps))
         return self._finetune
 
-    def _states(self) -> list[Path]:
-        return sorted(self._folder.glob("step-*/state.safetensors"))
+    def _states(self, most: int) -> list[Path]:
+        """Those of so many steps or fewer, oldest first."""
+        states = sorted(self._folder.glob("step-*/state.safetensors"))
+        return [state for state in states if int(state.parent.name.removeprefix("step-")) <= most]
 
 
 def check_finite(scored: Scored) -> None:
@@ -200,7 +223,7 @@ def check_finite(scored: Scored) -> None:
 
 def read_observations(folder: Path) -> list[Observation]:
     """The observations of a complete checkpoint, the main one first; none when there is no such checkpoint."""
-    path = folder / "observation.json"
+    path = folder / OBSERVATIONS
     if not path.exists():
         return []
     values = json.loads(path.read_text(encoding="utf-8"))
@@ -210,5 +233,9 @@ def read_observations(folder: Path) -> list[Observation]:
 def write_observations(folder: Path, observations: list[Observation]) -> None:
     """Last of a checkpoint's files, and whole or not at all: its presence says that the checkpoint is complete."""
     partial = folder / "observation.partial"
-    partial.write_text(json.dumps([o.to_json() for o in observations]), encoding="utf-8")
-    partial.replace(folder / "observation.json")
+    try:
+        partial.write_text(json.dumps([o.to_json() for o in observations]), encoding="utf-8")
+        partial.replace(folder / OBSERVATIONS)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise

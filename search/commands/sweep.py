@@ -85,6 +85,12 @@ Workers = Annotated[
 ]
 Cpus = Annotated[float, typer.Option(help="CPUs of a trial.", rich_help_panel=WHERE)]
 Gpus = Annotated[float, typer.Option(help="GPUs of a trial; 0.5 puts two on one.", rich_help_panel=WHERE)]
+HangMinutes = Annotated[
+    float,
+    typer.Option(
+        min=0, help="A trial without progress for so long is started again; 0 is never.", rich_help_panel=WHERE
+    ),
+]
 Address = Annotated[
     str | None, typer.Option(help="A Ray cluster that is up; default: Ray starts here.", rich_help_panel=WHERE)
 ]
@@ -122,6 +128,7 @@ def settings(
     workers: Workers = None,
     cpus_per_trial: Cpus = 1,
     gpus_per_trial: Gpus = 0,
+    hang_minutes: HangMinutes = 30,
     address: Address = None,
     tracking_uri: TrackingUri = None,
     home: Home = Path("runs"),
@@ -159,6 +166,7 @@ def settings(
         workers=workers,
         cpus_per_trial=cpus_per_trial,
         gpus_per_trial=gpus_per_trial,
+        hang_minutes=hang_minutes,
         tracking_uri=tracking_uri or f"sqlite:///{home}/mlflow.db",
         artifacts=str(home / "mlartifacts"),
         address=address,
@@ -222,6 +230,12 @@ def _drive(go: Callable[..., Any], config: "SweepConfig", home: Path) -> None:
         f"{timing.busy:.1f} s of work by {timing.workers} workers, {timing.overhead:.1%} overhead "
         f"(Ray's start {timing.start:.1f} s, the end {timing.drain:.1f} s)."
     )
+    if outcome.missing is not None:
+        say(f"{outcome.missing}. All of it is on disk: `posefront record {config.name}{at}` makes up for it.")
+    if outcome.halted is not None:
+        say(f"Stopped: {outcome.halted}. Nothing scored is lost.")
+        say(f"Once that is mended, `posefront resume {config.name}{at}` goes on with it.")
+        raise typer.Exit(1)
     if outcome.status == "interrupted":
         say(f"`posefront resume {config.name}{at}` goes on with it.")
         raise typer.Exit(130)

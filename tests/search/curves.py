@@ -1,9 +1,10 @@
 """A trainable in closed form that keeps the trials' contract: files, scores, replay from disk, and failures on demand.
 
 Failures are asked for by files in the sweep's cache, named by trial: `t0001.raise`, `t0001.nan`, `t0001.die` (at the
-second rung, always) and `t0001.die-once`.
+second rung, always), `t0001.die-once`, `t0001.hang` and `t0001.hang-once` (in C, without giving the interpreter free).
 """
 
+import ctypes
 import json
 import math
 import os
@@ -16,6 +17,7 @@ import numpy as np
 from ray import cloudpickle, tune
 
 from spaces import Cost, Inference, Observation, Recipe, labels
+from trainables.disk import disk_trouble
 
 
 def scores(recipe: Recipe, steps: int) -> dict[str, float]:
@@ -46,6 +48,12 @@ class Curves(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         steps = next(self._rungs)
+        try:
+            return self._step(steps)
+        except OSError as error:
+            return {"trial": self._trial, "steps": steps, "halt": disk_trouble(error), "failure": None, "done": True}
+
+    def _step(self, steps: int) -> dict[str, Any]:
         folder = Path(self._job["folder"]) / "trials" / self._trial / f"step-{steps:06d}"
         saved = folder / "observation.json"
         if saved.exists():
@@ -94,6 +102,14 @@ class Curves(tune.Trainable):
         if self._wanted("die-once"):
             (Path(self._job["cache"]) / f"{self._trial}.die-once").unlink()
             os._exit(1)
+        if self._wanted("hang"):
+            self._hang()
+        if self._wanted("hang-once"):
+            (Path(self._job["cache"]) / f"{self._trial}.hang-once").unlink()
+            self._hang()
+
+    def _hang(self) -> None:
+        ctypes.PyDLL(None).sleep(600)  # holds the interpreter's lock: no other thread of Python's runs
 
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers know what is installed, not the tests

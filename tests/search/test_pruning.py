@@ -40,18 +40,20 @@ def test_the_front_keeps_adapters_and_the_unfinished_keep_all(tmp_path):
         ledger.add(Proposed(0.0, trial, Recipe(), {}, 1))
     checkpoint(tmp_path, ledger, "done", 10, 0.1, 0.9)  # on the front
     checkpoint(tmp_path, ledger, "done", 20, 0.1, 0.5)
+    checkpoint(tmp_path, ledger, "live", 5, 0.0, 0.1)
     checkpoint(tmp_path, ledger, "live", 10, 0.0, 0.1)
     checkpoint(tmp_path, ledger, "live", 20, 0.0, 0.2)
     unscored = tmp_path / "live" / "step-000040" / "adapter"
     unscored.mkdir(parents=True)
     ledger.add(Ended(0.0, "done", "finished", "", 20))
     pruning.prune(ledger)
-    goes_on = {"live/step-000020:adapter", "live/step-000020:state", "live/step-000040:adapter"}
+    goes_on = {f"live/step-{steps:06d}:{what}" for steps in (10, 20) for what in ("adapter", "state")}
+    goes_on |= {"live/step-000040:adapter"}
     assert left(tmp_path) == {"done/step-000010:adapter"} | goes_on
     ledger.add(Ended(0.0, "live", "failed", "", 20))
     pruning.prune(ledger)
     assert left(tmp_path) == {"done/step-000010:adapter"}
-    assert len(list(tmp_path.rglob("grid.png"))) == len(list(tmp_path.rglob("observation.json"))) == 4
+    assert len(list(tmp_path.rglob("grid.png"))) == len(list(tmp_path.rglob("observation.json"))) == 5
 
 
 def test_a_checkpoint_keeps_its_adapter_when_any_way_to_draw_it_is_on_the_front(tmp_path):
@@ -66,11 +68,12 @@ def test_a_checkpoint_keeps_its_adapter_when_any_way_to_draw_it_is_on_the_front(
 
 
 def may_stay(ledger: Ledger) -> set[str]:
-    """By definition: the newest of a trial that has not ended stays whole, of others what is on the front."""
+    """By definition: the newest two of a trial that has not ended stay whole, of others what is on the front."""
     on_front = {(o.trial, o.steps) for o in front_of(ledger.table, OBJ)}
     stays = set()
     for trial, steps in ledger.observed:
-        whole = trial not in ledger.endings and steps == ledger.reached(trial)
+        newest = sorted(rung for name, rung in ledger.observed if name == trial)[-2:]
+        whole = trial not in ledger.endings and steps in newest
         folder = f"{trial}/step-{steps:06d}"
         stays |= {f"{folder}:state"} if whole else set()
         stays |= {f"{folder}:adapter"} if whole or (trial, steps) in on_front else set()
@@ -103,7 +106,7 @@ def test_it_keeps_what_may_stay_however_often_it_is_asked_and_after_an_interrupt
 def test_what_could_not_be_deleted_is_tried_again(tmp_path, monkeypatch):
     ledger, pruning = Ledger(), Pruning(OBJ, tmp_path)
     ledger.add(Proposed(0.0, "done", Recipe(), {}, 1))
-    for steps, identity in ((10, 0.1), (20, 0.2)):
+    for steps, identity in ((10, 0.1), (20, 0.2), (40, 0.3)):
         checkpoint(tmp_path, ledger, "done", steps, identity, 0.5)
     remove = shutil.rmtree
     monkeypatch.setattr(shutil, "rmtree", lambda path: (_ for _ in ()).throw(PermissionError(str(path))))
@@ -111,4 +114,5 @@ def test_what_could_not_be_deleted_is_tried_again(tmp_path, monkeypatch):
         pruning.prune(ledger)
     monkeypatch.setattr(shutil, "rmtree", remove)
     pruning.prune(ledger)
-    assert left(tmp_path) == may_stay(ledger) == {"done/step-000020:adapter", "done/step-000020:state"}
+    assert left(tmp_path) == may_stay(ledger)
+    assert len(left(tmp_path)) == 4 and "done/step-000010:adapter" not in left(tmp_path)

@@ -1,5 +1,6 @@
 """What a sweep leaves in MLflow: everything once, also when the driver was killed in between."""
 
+import contextlib
 import json
 import logging
 import os
@@ -12,6 +13,7 @@ from mlflow.entities import Run
 from PIL import Image
 
 from analysis.observations import from_mlflow
+from search.recorder import PLOTS, draw
 from search.tracking import Tracking
 from spaces import Cost, Inference, InputError, Observation, Recipe
 from tests.search.examples import small_space
@@ -53,7 +55,7 @@ class Sweep:
     def observe(self, trial: str, *steps: int) -> None:
         self.tracking.trial_started(trial, RECIPE, 17)
         for step in steps:
-            self.tracking.observed([observation(trial, step)], checkpoint(self.home, trial, step))
+            self.tracking.observed([observation(trial, step)], checkpoint(self.home, trial, step), 1e9 + step)
 
     def keep(self, *front: tuple[str, int]) -> None:
         self.tracking.keep_adapters([(observation(t, s), checkpoint(self.home, t, s)) for t, s in front])
@@ -114,7 +116,7 @@ def test_device_and_memory_are_there_and_come_back(sweep: Sweep, second: str, ta
     made = [replace(observation(steps=steps), cost=cost) for steps, cost in zip((10, 20), costs, strict=True)]
     sweep.tracking.trial_started("t0000", RECIPE, 17)
     for o in made:
-        sweep.restart().observed([o], checkpoint(sweep.home, "t0000", o.steps))
+        sweep.restart().observed([o], checkpoint(sweep.home, "t0000", o.steps), 1e9)
     run = sweep.children()["t0000"]
     assert run.data.tags["device"] == tag
     assert sweep.values(run, "peak_memory") == [(10, 7 * 10**9 + 1)], "what was not measured is no number"
@@ -127,7 +129,7 @@ def test_another_way_to_draw_is_a_section_of_metrics_and_comes_back(sweep: Sweep
     ways = [Inference().model_dump(), weak.model_dump()]
     sweep.tracking.describe({"inferences": json.dumps(ways)}, {})
     sweep.tracking.trial_started("t0000", RECIPE, 17)
-    sweep.tracking.observed([observation(), other], checkpoint(sweep.home, "t0000", 10))
+    sweep.tracking.observed([observation(), other], checkpoint(sweep.home, "t0000", 10), 1e9)
     run = sweep.children()["t0000"]
     assert sweep.values(run, "identity") == [(10, 0.5)]
     assert sweep.values(run, "cfg3-cn1-lora0.5/identity") == [(10, 0.25)]
@@ -136,7 +138,7 @@ def test_another_way_to_draw_is_a_section_of_metrics_and_comes_back(sweep: Sweep
 
 def test_a_checkpoint_without_a_picture_has_its_scores(sweep: Sweep, tmp_path: Path):
     sweep.tracking.trial_started("t0000", RECIPE, 17)
-    sweep.tracking.observed([observation()], tmp_path / "trials" / "t0000" / "step-000010")
+    sweep.tracking.observed([observation()], tmp_path / "trials" / "t0000" / "step-000010", 1e9)
     assert sweep.values(sweep.children()["t0000"], "pose") == [(10, 0.7)]
 
 
@@ -198,21 +200,53 @@ def test_a_resumed_sweep_runs_again_and_may_have_other_settings(sweep: Sweep):
 
 
 def test_hypervolume_over_trials_and_over_seconds(sweep: Sweep):
-    sweep.tracking.hypervolume(3, 61.4, 0.25)
-    sweep.tracking.hypervolume(5, 99.6, 0.5)
+    sweep.tracking.hypervolume(3, 61.4, 0.25, 1e9)
+    sweep.tracking.hypervolume(5, 99.6, 0.5, 1e9)
     assert sweep.values(sweep.parent, "hypervolume over trials") == [(3, 0.25), (5, 0.5)]
     assert sweep.values(sweep.parent, "hypervolume over seconds") == [(61, 0.25), (100, 0.5)]
 
 
 def test_plots_are_in_the_folder_and_in_mlflow(sweep: Sweep, tmp_path: Path):
-    sweep.tracking.refresh([observation()], BASE, small_space(), tmp_path)
+    draw([observation()], BASE, small_space(), tmp_path)
     assert "at 20 steps" not in (tmp_path / "pareto.html").read_text()
-    sweep.tracking.refresh([observation(), observation(steps=20, identity=0.6)], BASE, small_space(), tmp_path)
+    draw([observation(), observation(steps=20, identity=0.6)], BASE, small_space(), tmp_path)
     assert "at 20 steps" in (tmp_path / "pareto.html").read_text()
+    sweep.tracking.plots([tmp_path / name for name in PLOTS])
     assert sweep.artifacts(sweep.parent) == ["pareto.html", "pareto.png"]
     assert not [name for name in os.listdir(tmp_path) if name.startswith(".pareto")]
     in_mlflow = Path(sweep.client.download_artifacts(sweep.tracking.parent_run_id, "pareto.html"))
     assert in_mlflow.read_text() == (tmp_path / "pareto.html").read_text()
+
+
+def test_a_sweep_whose_run_is_not_known_is_found_by_its_identity(tracking_uri: str, tmp_path: Path):
+    first = Tracking(tracking_uri, "", "mine", None, "mine@1")
+    assert Tracking(tracking_uri, "", "mine", None, "mine@1").parent_run_id == first.parent_run_id
+    assert Tracking(tracking_uri, "", "mine", "0" * 32, "mine@1").parent_run_id == first.parent_run_id
+    assert Tracking(tracking_uri, "", "mine", None, "mine@2").parent_run_id != first.parent_run_id
+    MlflowClient(tracking_uri).delete_run(first.parent_run_id)
+    assert Tracking(tracking_uri, "", "mine", first.parent_run_id, "mine@1").parent_run_id != first.parent_run_id
+
+
+@pytest.mark.parametrize("call", ["create_run", "log_image", "log_batch"])
+def test_a_call_whose_answer_was_lost_is_made_once(sweep: Sweep, monkeypatch: pytest.MonkeyPatch, call: str):
+    sweep.restart()
+    done = getattr(MlflowClient, call)
+
+    def lost(*arguments: object, **named: object) -> None:
+        done(*arguments, **named)
+        raise ConnectionError("no answer")
+
+    with monkeypatch.context() as patch, pytest.raises(ConnectionError):
+        patch.setattr(MlflowClient, call, lost)
+        sweep.observe("t0000", 10)
+    for _ in range(2):  # `log_batch` takes the parameters in the first go, the scores in the second
+        with monkeypatch.context() as patch, contextlib.suppress(ConnectionError):
+            patch.setattr(MlflowClient, call, lost)
+            sweep.observe("t0000", 10)
+    sweep.observe("t0000", 10)
+    run = sweep.children()["t0000"]
+    assert sweep.values(run, "identity") == [(10, 0.5)] and run.data.params["rank"] == "4"
+    assert len([path for path in sweep.artifacts(run, "images") if path.endswith(".png")]) == 2
 
 
 def test_only_the_front_keeps_its_adapters(sweep: Sweep):
@@ -248,7 +282,7 @@ def test_observations_come_back_from_mlflow_as_they_were(sweep: Sweep):
     plain = Recipe(prior_weight=0.0, min_snr_gamma=5.0, dropout=0.1 + 0.2)
     sweep.observe("t0001", 20, 10)
     sweep.tracking.trial_started("t0000", plain, 17)
-    sweep.tracking.observed([observation("t0000", 10, 1 / 3, plain)], sweep.home)
+    sweep.tracking.observed([observation("t0000", 10, 1 / 3, plain)], sweep.home, 1e9)
     expected = [observation("t0000", 10, 1 / 3, plain), observation("t0001", 10), observation("t0001", 20)]
     assert from_mlflow(sweep.uri, "mine") == expected
     assert from_mlflow(sweep.uri, sweep.tracking.parent_run_id) == expected
@@ -283,6 +317,6 @@ def test_opening_a_database_leaves_the_log_levels_as_they_were(tracking_uri: str
 def test_a_score_that_is_not_a_number_is_recorded_as_such(sweep: Sweep):
     broken = replace(observation(), scores={"identity": float("nan"), "pose": 0.5})
     sweep.tracking.trial_started("t0000", RECIPE, 17)
-    sweep.tracking.observed([broken], sweep.home)
+    sweep.tracking.observed([broken], sweep.home, 1e9)
     [back] = from_mlflow(sweep.uri, "mine")
     assert back.scores["identity"] != back.scores["identity"] and back.scores["pose"] == 0.5

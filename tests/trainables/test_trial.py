@@ -67,7 +67,7 @@ def test_a_trial_reports_every_rung_and_leaves_its_checkpoints(whole):
     costs = [result["observations"][0]["cost"] for result in results]
     assert costs[0]["load"] > costs[1]["load"]
     assert all(r["observations"][0]["scores"]["validation_loss"] > 0 for r in results)
-    assert len(list(folder.glob("trials/*/step-*/state.safetensors"))) == 1
+    assert len(list(folder.glob("trials/*/step-*/state.safetensors"))) == 2, "the newest, and the one before"
     assert (folder / "panel" / "base.png").exists()
 
 
@@ -216,3 +216,81 @@ def test_out_of_memory_is_told_and_not_the_end(tmp_path):
     again = started(values)
     assert text(again.step()) == text(first)
     assert again.step()["steps"] == 4 and again._finetune.engine.halves
+
+
+def damage(path: Path, how: str) -> None:
+    data = bytearray(path.read_bytes())
+    if how == "truncated":
+        data = data[: len(data) // 2]
+    else:
+        data[-1000] ^= 1  # of the last tensor's values: it is read without complaint
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("how, which", [("bit flipped", [4]), ("truncated", [2, 4])])
+def test_a_damaged_state_is_told_and_the_one_before_is_used(whole, tmp_path, how, which):
+    folder, results = whole
+    shutil.copytree(folder / "cache", tmp_path / "cache")
+    first = started(config(tmp_path))
+    first.step(), first.step()
+    first.cleanup()
+    for steps in which:
+        damage(tmp_path / f"trials/t0001/step-{steps:06d}/state.safetensors", how)
+    again = started(config(tmp_path))
+    after = [again.step() for _ in range(3)]
+    assert scores(after) == scores(results)
+    (note,) = after[-1]["notes"]
+    assert ("the checksum differs" if how == "bit flipped" else "is not a state to go on from") in note
+    assert note.endswith(f"it is trained on from step {2 if which == [4] else 0} again") and not results[-1]["notes"]
+
+
+def test_a_damaged_observation_is_told_and_the_checkpoint_scored_again(whole, tmp_path):
+    folder, results = whole
+    shutil.copytree(folder / "cache", tmp_path / "cache")
+    first = started(config(tmp_path))
+    first.step(), first.step()
+    first.cleanup()
+    damage(tmp_path / "trials/t0001/step-000002/observation.json", "truncated")
+    again = started(config(tmp_path))
+    after = [again.step() for _ in range(3)]
+    assert scores(after) == scores(results), "scored with its own weights, not those of the next checkpoint"
+    assert "observation.json cannot be used (" in after[-1]["notes"][0]
+
+
+def test_another_recipes_checkpoint_by_the_same_name_is_not_taken_for_its_own(whole, tmp_path):
+    folder, results = whole
+    shutil.copytree(folder / "cache", tmp_path / "cache")
+    other = started(config(tmp_path, recipe=OTHER))
+    other.step()
+    other.cleanup()
+    mine = started(config(tmp_path))
+    after = [mine.step() for _ in range(3)]
+    assert scores(after) == scores(results) and "of another recipe or seed" in after[0]["notes"][0]
+
+
+def test_a_full_disk_is_no_failure_of_the_trial_and_leaves_half_of_nothing(tmp_path, monkeypatch):
+    import errno
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    trial = started(config(tmp_path))
+    monkeypatch.setattr("trainables.finetune.save_file", full)
+    result = trial.step()
+    assert "No space left on device" in result["halt"] and result["done"] and not result.get("failure")
+    trials = tmp_path / "trials"
+    assert trials.is_dir() and not [*trials.rglob("*.partial"), *trials.rglob("observation.json")]
+
+
+def test_damage_of_an_adapter_is_found(whole, tmp_path):
+    from spaces import InputError
+    from trainables.checksums import check
+
+    folder, _ = whole
+    shutil.copytree(folder / "trials", tmp_path / "trials")
+    adapter = tmp_path / "trials/t0001/step-000004/adapter"
+    check(adapter)
+    weights = next(adapter.glob("*.safetensors"))
+    damage(weights, "bit flipped")
+    with pytest.raises(InputError, match=f"{weights.name}: is damaged"):
+        check(adapter)
