@@ -121,7 +121,7 @@ class Losses(_Coat, Callback):
     """Hears of each process that a trial lost. Tune would start it again however often; the state says whether."""
 
     def __init__(self, state: SweepState, rungs: Rungs, watch: "Watch") -> None:
-        self._state, self._rungs, self._watch = state, rungs, watch
+        self._state, self._rungs, self._watch, self.gave_up = state, rungs, watch, False
 
     def on_trial_recover(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         hung = self._watch.took(trial)
@@ -129,12 +129,13 @@ class Losses(_Coat, Callback):
             self._rungs.controller.stop_trial(trial)  # it waits for a process by now, and is not asked again
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        """Tune has given it up, as when word of one loss comes twice. A resumed sweep takes up what it lost."""
+        """Tune has given it up, as when word of one loss comes twice. What was only lost is to be started anew."""
         cause, reason = _death(trial)
-        if cause in ("node", "preempted"):
-            self._state.lost(trial_name(trial), cause, reason)
-        else:
+        if cause not in ("node", "preempted"):
             self._state.failed(trial_name(trial), reason)
+        elif self._state.lost(trial_name(trial), cause, reason):
+            self._state.give_back(trial_name(trial))
+            self.gave_up = True
 
 
 class Watch(_Coat, Callback):

@@ -181,6 +181,18 @@ class SweepState:
             self._end(trial, decision.status, decision.reason)
         return decision
 
+    def give_back(self, trial: str) -> None:
+        """The trial has no process and gets none by itself: it is handed out again."""
+        self._waiting.append(self.ledger.proposals[trial])
+
+    @property
+    def stranded(self) -> bool:
+        """Whether there is work left, and none of it has been handed out."""
+        waiting = {event.trial for event in self._waiting}
+        return (
+            self._halted is None and not self.done and all(event.trial in waiting for event in self.ledger.unfinished)
+        )
+
     def lost(self, trial: str, cause: Cause, reason: str) -> bool:
         """The trial's process is gone; whether it is to be started again.
 

@@ -153,7 +153,8 @@ def _drive(config: SweepConfig, reporter: Reporter, trainable: type | None, bega
                 recorder.opened()
                 reporter.started(workers)
                 start = time.monotonic() - began
-                _fit(config, state, trainable, workers, reporter.note)
+                while _fit(config, state, trainable, workers, reporter.note) and state.stranded:
+                    reporter.note("trials that lost their machine are started again")
                 if config.address and state.done:
                     workers = max(workers, _capacity(config, _resources()))  # it may have grown
         status = "finished" if state.done else "interrupted"
@@ -301,8 +302,11 @@ def _capacity(config: SweepConfig, resources: dict[str, float]) -> int:
 
 def _fit(
     config: SweepConfig, state: "SweepState", trainable: type | None, workers: int, note: Callable[[str], None]
-) -> None:
-    """Tune runs what is left; returns when all trials have ended, or after Ctrl-C, which Tune catches."""
+) -> bool:
+    """Tune runs what is left, until all trials have ended, or until Ctrl-C, which Tune catches.
+
+    Returns whether Tune gave up a trial that is to go on.
+    """
     from ray import tune
     from ray.tune.execution import class_cache
 
@@ -314,6 +318,7 @@ def _fit(
         state.look_ahead()
     rungs = Rungs(state)
     watch = Watch(state, rungs, config.job, 60 * config.hang_minutes, note)
+    losses = Losses(state, rungs, watch)
     resources = {"cpu": config.cpus_per_trial, "gpu": config.gpus_per_trial}
     tuner = tune.Tuner(
         tune.with_resources(trainable or RemoteTrial, resources),
@@ -331,7 +336,7 @@ def _fit(
             name=RAY_FOLDER,
             stop=Halt(state),
             storage_path=str(config.folder),
-            callbacks=[watch, Losses(state, rungs, watch)],
+            callbacks=[watch, losses],
             failure_config=tune.FailureConfig(max_failures=-1),  # the state counts
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             verbose=0,
@@ -341,3 +346,4 @@ def _fit(
         tuner.fit()
     finally:
         watch.close()
+    return losses.gave_up

@@ -170,6 +170,25 @@ def test_how_often_a_process_was_lost_outlives_the_driver(tmp_path):
     assert not again.state.lost(trial, "process", "killed")
 
 
+def test_a_trial_that_is_given_back_is_handed_out_again_and_the_rest_too(tmp_path):
+    desk = Desk(tmp_path, trials=3)
+    first, second = desk.state.next_trial(), desk.state.next_trial()
+    desk.state.record(desk.result(first, 10))
+    assert not desk.state.stranded  # both run
+    desk.state.give_back(first.trial)
+    assert not desk.state.stranded
+    desk.state.failed(second.trial, "broken")
+    assert desk.state.stranded and desk.state.left == 2
+    again = desk.state.next_trial()
+    assert (again.trial, again.recipe, again.seed) == (first.trial, first.recipe, first.seed)
+    assert not desk.state.stranded
+    for steps in (20, 40):
+        desk.state.record(desk.result(again, steps, {"identity": 1.0, "pose": 1.0}))
+    assert desk.state.stranded, "the third is still to come"
+    desk.state.failed(desk.state.next_trial().trial, "broken")
+    assert desk.state.done and not desk.state.stranded
+
+
 def test_a_tried_recipe_is_not_proposed_again_while_there_are_others(tmp_path):
     space = parse_space("rungs: [10]\nsubject: x\nrecipe: {rank: [1, 2, 3], dropout: [0.0, 0.1]}", "six")
     desk = Desk(tmp_path, trials=8, space=space)
