@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,6 +63,16 @@ class SweepConfig(BaseModel):
     @property
     def space(self) -> Space:
         return parse_space(self.space_text, self.space_name, f"space {self.space_name}")
+
+    def moved(self, home: Path) -> "SweepConfig":
+        """The same sweep in another home; a record in the home before is one in the new."""
+        before, folder = self.folder.parent, home / self.name
+        changes: dict[str, Any] = {"job": self.job.moved(folder, home / "cache")}
+        if self.tracking_uri == f"sqlite:///{before}/mlflow.db":
+            changes["tracking_uri"] = f"sqlite:///{home}/mlflow.db"
+        if Path(self.artifacts).is_relative_to(before):
+            changes["artifacts"] = str(home / Path(self.artifacts).relative_to(before))
+        return self.model_copy(update=changes)
 
     def save(self) -> None:
         """Makes the sweep's folder. InputError when the name is taken or the place cannot be written."""
@@ -129,10 +140,10 @@ def check_new(home: Path, name: str) -> Path:
     return folder
 
 
-def free_name(home: Path, stem: str) -> str:
-    """`stem-1`, or the first number that is not taken."""
+def free_name(home: Path, stem: str, taken: Callable[[str], bool] = lambda name: False) -> str:
+    """`stem-1`, or the first number that is not taken, in the home or elsewhere."""
     number = 1
-    while (home / f"{stem}-{number}").exists():
+    while (home / f"{stem}-{number}").exists() or taken(f"{stem}-{number}"):
         number += 1
     return f"{stem}-{number}"
 

@@ -66,6 +66,7 @@ def export(found: Found, observation: Observation, out: Path, form: "Form", half
     from trainables.subject import Subject, skeleton_of
 
     job, scale = found.config.job, observation.inference.lora_scale
+    found.fetch(Path(job.subject))
     adapter, subject = adapter_of(found, observation), Subject.load(job.subject)
     base = load_base(found, adapter, device="cpu", precision="fp32")
     with whole(out) as folder:
@@ -78,6 +79,7 @@ def export(found: Found, observation: Observation, out: Path, form: "Form", half
             files = Exported()
             write_merged(base, adapter, folder, half, scale)
         samples = adapter.parent / f"grid{observation.label and '-'}{observation.label}.png"
+        found.fetch(samples)
         if samples.is_file():
             shutil.copyfile(samples, folder / SAMPLES)
         pose = (subject.poses or target_poses(subject, "shipped"))[0]

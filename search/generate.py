@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from search.pruning import ADAPTER
 from search.show import Found
 from spaces import InputError, Observation
-from trainables.checksums import check
+from trainables.checksums import SUFFIX, check
 
 if TYPE_CHECKING:
     from trainables.base import Base, Precision
@@ -27,7 +27,7 @@ def pick(found: Found, wanted: str) -> Observation:
         return found.knee
     match = PICK.fullmatch(wanted)
     key = (match["trial"], int(match["steps"])) if match else None
-    if key in found.ledger.observed and (folder_of(found, *key) / ADAPTER).is_dir():
+    if key in found.ledger.observed and _adapter(found, *key).is_dir():
         for observation in found.ledger.observed[key].observations:
             if observation.label == (match["label"] or ""):
                 return observation
@@ -39,9 +39,17 @@ def folder_of(found: Found, trial: str, steps: int) -> Path:
     return Path(found.ledger.observed[trial, steps].folder)
 
 
+def _adapter(found: Found, trial: str, steps: int) -> Path:
+    """Where the adapter is, if it is kept."""
+    folder = folder_of(found, trial, steps) / ADAPTER
+    for path in (folder, folder.with_suffix(SUFFIX)):
+        found.fetch(path)
+    return folder
+
+
 def adapter_of(found: Found, observation: Observation) -> Path:
     """The folder of the observation's adapter. InputError when it was deleted or is damaged."""
-    folder = folder_of(found, observation.trial, observation.steps) / ADAPTER
+    folder = _adapter(found, observation.trial, observation.steps)
     if not folder.is_dir():
         raise InputError(folder, f"is gone: {observation.name} was on the front, but its adapter was deleted")
     check(folder)

@@ -324,6 +324,12 @@ def events(folder: Path) -> list[Event]:
     return found
 
 
+def whole_lines(folder: Path) -> bytes:
+    """What the journal's file has, but for a last line that is not written to its end."""
+    data = (folder / FILE).read_bytes()
+    return data[: _whole(data)]
+
+
 def _remedy(number: int) -> str:
     """What can be done about a line that makes no sense: the trials' folders have what was scored, too."""
     return (

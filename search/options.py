@@ -17,6 +17,8 @@ ClusterHome = Annotated[
     str | None, typer.Option(help="On the cluster: where its sweeps are kept; default: its POSEFRONT_HOME.")
 ]
 SEARCH, WHERE, TRIAL = "The search", "Where it runs", "The trials"
+STORAGE = "Where a sweep's files are kept when the home is on one machine alone: s3://BUCKET/PREFIX, or a folder."
+Storage = Annotated[str | None, typer.Option(envvar="POSEFRONT_STORAGE", help=STORAGE)]
 
 
 def was_given(context: typer.Context, name: str) -> bool:

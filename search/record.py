@@ -5,6 +5,7 @@ from pathlib import Path
 
 from search import config
 from search.config import SweepConfig
+from search.depot import AtHome
 from search.journal import Journal, Tracked, events, is_running
 from search.outage import damage_of
 from search.recorder import Missing, Recorder
@@ -35,7 +36,10 @@ def write(sweep: SweepConfig, uri: str | None, say: Callable[[str], None]) -> Mi
                 journal.append(Tracked(ledger.latest, run))
 
         history = events(sweep.folder)
-        recorder = Recorder(lambda: open_tracking(target, ledger), opened, history, sweep.space, sweep.folder, say)
+        depot = AtHome(sweep)
+        recorder = Recorder(
+            lambda: open_tracking(target, ledger, depot.fetch), opened, history, sweep.space, depot, say
+        )
         recorder.opened()
         return recorder.close(status)
     finally:

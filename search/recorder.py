@@ -17,12 +17,13 @@ from analysis.paces import paces
 from search.front import front_of
 from search.journal import Ended, Event, Ledger, Observed, Proposed
 from search.outage import BackOff, Unreachable, in_short
-from search.pruning import ADAPTER, Pruning
+from search.pruning import ADAPTER
 from search.tally import Tally
 from spaces import InputError, Observation, Space
 from trainables.checksums import check
 
 if TYPE_CHECKING:
+    from search.depot import AtHome, Depot
     from search.tracking import Tracking
 
 REFRESH_SECONDS = 20.0
@@ -36,6 +37,7 @@ END_PATIENCE = 60.0
 """Seconds that a sweep's end waits for MLflow while nothing is taken."""
 END_LIMIT = 600.0
 """Seconds that a sweep's end waits for MLflow at most, however much is still taken."""
+BASE_SCORES = "panel/base.json"
 PLOTS = ("pareto.html", "pareto.png")
 
 
@@ -79,12 +81,12 @@ class Recorder:
         opened: Callable[[str], None],
         history: Sequence[Event],
         space: Space,
-        folder: Path,
+        depot: "AtHome | Depot",
         complain: Callable[[str], None],
     ) -> None:
         """`opened` hears the parent run's id once MLflow is there."""
         self._open_tracking, self._on_opened, self._space = open_tracking, opened, space
-        self._folder, self._complain = folder, complain
+        self._depot, self._folder, self._complain = depot, depot.config.folder, complain
         self._ledger, self._tally, self._tracking = Ledger(), Tally(space), None
         self._backlog: deque[_Call] = deque()
         self._back_off = BackOff(time.monotonic)
@@ -93,7 +95,6 @@ class Recorder:
         """Scored checkpoints that came in, and those of them that MLflow took."""
         self._complete = False
         self._reason, self._told, self._complaints = "has not answered yet", False, set[tuple[str, str]]()
-        self._pruning = Pruning(space.objectives, folder / "trials")
         self._next_drawing = time.monotonic() + REFRESH_SECONDS
         self._queue: queue.SimpleQueue[Event | str] = queue.SimpleQueue()
         self._opened: Future[bool] = Future()
@@ -191,7 +192,7 @@ class Recorder:
                     break
                 item = self._queue.get()
             if scored:
-                self._attempt(lambda: self._pruning.prune(self._ledger), "pruning")
+                self._attempt(lambda: self._depot.prune(self._ledger), "pruning")
             return item if isinstance(item, str) else None
         except queue.Empty:
             return None
@@ -288,6 +289,7 @@ class Recorder:
         if not self._ledger.observed:
             return
         began = time.monotonic()
+        self._attempt(lambda: self._depot.fetch(self._folder / BASE_SCORES), "storage")
         table, base = self._ledger.table, base_scores(self._folder)
         self._attempt(lambda: draw(table, base, self._space, self._folder), "plots")
         if not any(call.do == self._upload for call in self._backlog):
@@ -325,7 +327,7 @@ def draw(observations: Sequence[Observation], base: dict[str, float] | None, spa
 
 def base_scores(folder: Path) -> dict[str, float] | None:
     """What the untuned base scored on the sweep's panel, once the first trial has seen to it."""
-    path = folder / "panel" / "base.json"
+    path = folder / BASE_SCORES
     return json.loads(path.read_text(encoding="utf-8"))["scores"] if path.is_file() else None
 
 

@@ -2,8 +2,9 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.paces import paces
-from search import config, journal
+from search import journal, remote
 from search.config import SweepConfig
 from search.front import front_of, hypervolume_of, knee_of
 from search.journal import Ledger
-from search.recorder import base_scores
+from search.lease import is_driven
+from search.recorder import BASE_SCORES, base_scores
 from search.words import in_words
 from spaces import InputError, Observation, Space
 
@@ -40,11 +42,19 @@ class Found:
     hypervolume: float
     base: dict[str, float] | None
     """The untuned base's scores."""
+    fetch: Callable[[Path], None] = lambda path: None
+    """Brings a file or a folder of the sweep's to this machine, if it is on a storage alone."""
 
 
-def find(home: Path, name: str) -> Found:
-    """Reads a sweep, running or not. InputError when there is none of that name."""
-    settings = config.load(home, name)
+def find(home: Path, name: str, where: str | None = None) -> Found:
+    """Reads a sweep, running or not, of the home or of the storage `where`. InputError when there is none."""
+    settings = remote.locate(home, name, where)
+    fetch = Found.fetch
+    if settings.job.storage is not None:
+        store = remote.store_of(settings.job)
+        remote.refresh(settings, store)
+        fetch = partial(remote.fetch, store, settings.folder)
+        fetch(settings.folder / BASE_SCORES)
     ledger, space = journal.read(settings.folder), settings.space
     table = ledger.table
     check_scores(table, space, settings.folder / journal.FILE)
@@ -57,6 +67,7 @@ def find(home: Path, name: str) -> Found:
         knee=knee_of(table, space.objectives),
         hypervolume=hypervolume_of(table, space.objectives),
         base=base_scores(settings.folder),
+        fetch=fetch,
     )
 
 
@@ -157,6 +168,8 @@ def _recipes(found: Found) -> Table:
 
 def _status(settings: SweepConfig, ledger: Ledger) -> str:
     if journal.is_running(settings.folder):
+        return "running"
+    if settings.job.storage is not None and is_driven(remote.store_of(settings.job)):
         return "running"
     return "finished" if len(ledger.endings) >= settings.trials else "interrupted"
 

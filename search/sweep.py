@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from analysis.observations import INFERENCES_PARAM
 from search.checks import check_address, check_job
 from search.clock import SteadyClock
 from search.config import SweepConfig, check_new
+from search.depot import AtHome, Depot, opened
 from search.driver import Driver, take_sigterm, terminable
 from search.journal import Closed, Event, Journal, Ledger, Observed, Opened, Timing, Tracked, events
 from search.live import Reporter
@@ -78,18 +80,20 @@ def run(config: SweepConfig, reporter: Reporter, trainable: type | None = None) 
         from search.tracking import check_server
 
         check_server(config.tracking_uri)
-    config.save()
-    return _drive(config, reporter, trainable, began)
+    with opened(config, reporter.note, new=True) as depot:
+        return _drive(depot, reporter, trainable, began)
 
 
-def resume(config: SweepConfig, reporter: Reporter, trainable: type | None = None) -> Outcome:
+def resume(config: SweepConfig, reporter: Reporter, trainable: type | None = None, take_over: bool = False) -> Outcome:
     """Goes on with a sweep: the trials that had not ended first, then new ones.
 
-    What is missing in MLflow is made up for, even when all trials have ended.
+    What is missing in MLflow is made up for, even when all trials have ended. `take_over` ends another driver's hold
+    of a sweep that is on a storage.
     """
     began = time.monotonic()
-    _check(config, trainable)
-    return _drive(config, reporter, trainable, began)
+    with opened(config, reporter.note, take_over=take_over) as depot:
+        _check(config, trainable)
+        return _drive(depot, reporter, trainable, began)
 
 
 def _check(config: SweepConfig, trainable: type | None) -> None:
@@ -101,14 +105,15 @@ def _check(config: SweepConfig, trainable: type | None) -> None:
 
 
 @terminable()
-def _drive(config: SweepConfig, reporter: Reporter, trainable: type | None, began: float) -> Outcome:
+def _drive(depot: AtHome | Depot, reporter: Reporter, trainable: type | None, began: float) -> Outcome:
     from search.recorder import Recorder
     from search.state import SweepState
 
+    config = depot.config
     clock, space, busy = SteadyClock(), config.space, 0.0
     journal = _open_journal(config, Opened(clock()))
 
-    def opened(run: str) -> None:
+    def tracked(run: str) -> None:
         known = journal.ledger.parent_run_id
         if run != known:
             journal.append(Tracked(clock(), run))
@@ -116,18 +121,19 @@ def _drive(config: SweepConfig, reporter: Reporter, trainable: type | None, bega
             reporter.note("record: MLflow does not have this sweep's run any more, all is written anew")
 
     recorder = Recorder(
-        lambda: open_tracking(config, journal.ledger),
-        opened,
+        lambda: open_tracking(config, journal.ledger, depot.fetch),
+        tracked,
         events(config.folder),
         space,
-        config.folder,
+        depot,
         reporter.note,
     )
+    depot.start(recorder.put)
 
     def notify(event: Event) -> None:
         nonlocal busy
         busy += sum(o.cost.total for o in event.observations) if isinstance(event, Observed) else 0.0
-        recorder.put(event)
+        depot.put(event)
         reporter.event(event, journal.ledger)
 
     status: Literal["finished", "interrupted", "failed"] = "failed"
@@ -167,6 +173,7 @@ def _drive(config: SweepConfig, reporter: Reporter, trainable: type | None, bega
         status = "interrupted"
     finally:
         drain = time.monotonic()
+        depot.drain()
         halted = (state and state.halted) or halted
         missing = recorder.close(status, HALTED_PATIENCE if halted else None)
         reporter.close()
@@ -176,6 +183,7 @@ def _drive(config: SweepConfig, reporter: Reporter, trainable: type | None, bega
             with suppress(OSError):  # a sweep without it is taken for interrupted, as it is
                 journal.append(Closed(clock(), status, timing))
         journal.close()
+        depot.close()
     shutil.rmtree(config.folder / RAY_FOLDER, ignore_errors=True)
     return Outcome(status, timing, missing, halted)
 
@@ -194,12 +202,15 @@ def _open_journal(config: SweepConfig, first: Opened) -> Journal:
     return journal
 
 
-def open_tracking(config: SweepConfig, ledger: Ledger) -> "Tracking":
-    """The sweep's run in MLflow, found by the journal's id or the sweep's identity, or made."""
+def open_tracking(config: SweepConfig, ledger: Ledger, fetch: Callable[[Path], None] = lambda path: None) -> "Tracking":
+    """The sweep's run in MLflow, found by the journal's id or the sweep's identity, or made.
+
+    `fetch` brings a file of the sweep's folder here, if it is elsewhere.
+    """
     from search.tracking import Tracking
 
     identity = f"{config.name}@{ledger.began}"
-    tracking = Tracking(config.tracking_uri, config.artifacts, config.name, ledger.parent_run_id, identity)
+    tracking = Tracking(config.tracking_uri, config.artifacts, config.name, ledger.parent_run_id, identity, fetch)
     tracking.describe(_described(config), {"sweep": config.name, "version": version("posefront")})
     return tracking
 
@@ -207,8 +218,9 @@ def open_tracking(config: SweepConfig, ledger: Ledger) -> "Tracking":
 def _described(config: SweepConfig) -> dict[str, Any]:
     """What MLflow records of the sweep as parameters."""
     space, job = config.space, config.job
+    subject = job.storage.subject if job.storage else job.subject
     return {
-        "space": config.space_name, "subject": job.subject, "base": job.base, "controlnet": job.controlnet,
+        "space": config.space_name, "subject": subject, "base": job.base, "controlnet": job.controlnet,
         "objectives": ", ".join(o.name for o in space.objectives), "rungs": ", ".join(map(str, space.rungs)),
         "eta": space.eta, "trials": config.trials, "sampler": config.sampler, "scheduler": config.scheduler,
         "seed": config.seed, "precision": job.precision, "panel": job.panel.model_dump_json(exclude={"inferences"}),

@@ -3,7 +3,7 @@
 import logging
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,16 +81,23 @@ class Tracking:
     """Writes one sweep to MLflow. All calls from one thread; each may be repeated, also after a restart."""
 
     def __init__(
-        self, uri: str, artifacts: str, sweep_name: str, parent_run_id: str | None = None, identity: str | None = None
+        self,
+        uri: str,
+        artifacts: str,
+        sweep_name: str,
+        parent_run_id: str | None = None,
+        identity: str | None = None,
+        fetch: Callable[[Path], None] = lambda path: None,
     ) -> None:
         """Opens the sweep's run, or makes it.
 
         `uri` is absolute: `sqlite:////home/me/runs/mlflow.db`, `http://127.0.0.1:5000`; `artifacts` is the
         folder for a new database's artifacts (a server has its own). A run is looked for by its id, then by
         `identity`, a tag that no other sweep has: so a run is found again that was made just before a crash, or whose
-        making was never answered. Unreachable when a server is not there.
+        making was never answered. `fetch` brings a picture or an adapter to this machine, if it is elsewhere.
+        Unreachable when a server is not there.
         """
-        self.sweep_name = sweep_name
+        self.sweep_name, self._fetch = sweep_name, fetch
         self._client = _connect(uri)
         experiment = _experiment(self._client, uri, artifacts)
         self._experiment_id = experiment.experiment_id
@@ -211,6 +218,7 @@ class Tracking:
         for (trial, steps), adapter in wanted.items():
             child = self._children[trial]
             if steps not in child.kept:
+                self._fetch(adapter)
                 self._client.log_artifacts(child.run_id, str(adapter), _adapter_name(steps))
                 child.kept.add(steps)
                 child.stale.discard(steps)
@@ -234,7 +242,10 @@ class Tracking:
     def _picture(self, child: _Child, steps: int, path: Path) -> None:
         from PIL import Image
 
-        if steps in child.pictured or not path.exists():
+        if steps in child.pictured:
+            return
+        self._fetch(path)
+        if not path.exists():
             return
         if child.in_doubt:
             child.pictured = self._pictured(child.run_id)

@@ -18,8 +18,8 @@ ENVIRONMENT = {
     "AWS_SECRET_ACCESS_KEY": "a-secret-that-no-file-may-have",
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_EC2_METADATA_DISABLED": "true",
-    "AWS_CONFIG_FILE": "/dev/null",
-    "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+    "AWS_CONFIG_FILE": "/no/aws-config",
+    "AWS_SHARED_CREDENTIALS_FILE": "/no/aws-credentials",
 }
 
 

@@ -26,6 +26,7 @@ from trainables.poses import with_poses
 from trainables.prior import class_prior
 from trainables.pulse import Pulse
 from trainables.restore import drop_old, restore
+from trainables.storage import Carrier, StorageError
 from trainables.subject import Subject
 
 OBSERVATIONS = "observation.json"
@@ -34,14 +35,14 @@ OBSERVATIONS = "observation.json"
 class Studio:
     """What an actor reads once: base, subject and panel. Only adapters come and go, on the base."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, carrier: Carrier | None = None) -> None:
         self.job = job
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = job.tf32
         self.base = Base.load(job.base, job.controlnet, job.device, job.precision)
         self.subject = with_poses(Subject.load(job.subject), job.poses)
         judges = judges_for(job.judges, self.base.folder, self.subject, self.base.size, str(self.base.device))
         self.panel = Panel(self.base, self.subject, judges, job.panel, Path(job.folder) / "panel")
-        self.panel.reference()
+        (carrier or Carrier(job)).share(self.panel.reference, "panel", "base.json")
 
 
 class Trial(Trainable):
@@ -60,6 +61,7 @@ class Trial(Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._end()
+        self._carrier.end()
         self._begin(new_config)
         return True
 
@@ -77,10 +79,13 @@ class Trial(Trainable):
                 return {"trial": self._name, "steps": 0, "halt": f"{self._folder}: {trouble}", "done": True}
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             steps = self._job.rungs[self._rung - 1] if self._rung else 0
+            if isinstance(error, StorageError):  # no fault of the recipe's: the sweep stops, to be resumed
+                return {"trial": self._name, "steps": steps, "halt": str(error), "failure": None, "done": True}
             return {"trial": self._name, "steps": steps, "failure": reason, "done": True}
 
     def cleanup(self) -> None:
         self._end()
+        self._carrier.end()
 
     def _ran_out(self, error: torch.OutOfMemoryError) -> dict[str, Any]:
         """Not done: who shares cards out may give it more, and it goes on from its newest state."""
@@ -90,7 +95,8 @@ class Trial(Trainable):
         return {"trial": self._name, "steps": steps, "failure": reason, "done": False} | card
 
     def _begin(self, config: dict[str, Any]) -> None:
-        self._job = Job.model_validate(config["job"])
+        self._carrier = Carrier(Job.model_validate(config["job"]))
+        self._job = self._carrier.job
         self._name, self._seed = config["trial"], config["seed"]
         self._memory: int | None = config.get("memory")  # bytes of a card that it shares; None is all
         self._recipe = Recipe.parse(config["recipe"])
@@ -98,7 +104,7 @@ class Trial(Trainable):
         self._rung = 0
         self._finetune: FineTune | None = None
         self._heeded: Notice | None = None
-        self._pulse, self._notes = Pulse(self._job.folder, self._name), list[str]()
+        self._pulse, self._notes = Pulse(config["job"]["folder"], self._name), list[str]()
 
     def _end(self) -> None:
         """Takes the adapters off the base."""
@@ -107,10 +113,13 @@ class Trial(Trainable):
             self._finetune = None
 
     def _next_rung(self) -> dict[str, Any]:
+        if self._rung == 0:
+            self._carrier.begin(self._name)
         steps = self._job.rungs[self._rung]
         folder = self._folder / f"step-{steps:06d}"
         self._pulse.beat()
         observations = self._known(folder) or self._make(steps, folder)
+        self._carrier.push(folder)
         self._rung += 1
         done = self._rung == len(self._job.rungs)
         if done:
@@ -122,7 +131,7 @@ class Trial(Trainable):
                 {key: values[key] for key in ("inference", "label", "scores", "cells", "cost")}
                 for values in (o.to_json() for o in observations)
             ],
-            "folder": str(folder),
+            "folder": self._carrier.told(folder),
             "failure": None,
             "notes": self._notes,
             "done": done,
@@ -159,6 +168,7 @@ class Trial(Trainable):
             finetune.save_state(folder / "state.safetensors")
         diagnosed = {"validation_loss": finetune.validation_loss()}
         trained = time.perf_counter()
+        self._carrier.push(folder)
         observations = []
         for inference, label in zip(panel.config.inferences, labels(panel.config.inferences), strict=True):
             began = time.perf_counter()
@@ -189,6 +199,7 @@ class Trial(Trainable):
             state = self._folder / f"step-{self._finetune.steps:06d}" / "state.safetensors"
             state.parent.mkdir(parents=True, exist_ok=True)
             self._finetune.save_state(state)
+            self._carrier.push(state.parent)
         if notice.leave:
             raise Evicted(notice.reason)
 
@@ -198,7 +209,7 @@ class Trial(Trainable):
             self._end()
         if self._finetune is None:
             if self._studio is None or self._studio.job != self._job:
-                self._studio = Studio(self._job)
+                self._studio = Studio(self._job, self._carrier)
             studio, recipe = self._studio, self._recipe
             prior = None
             if recipe.prior_images:

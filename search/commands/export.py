@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from search.options import Home, Name
+from search.options import Home, Name, Storage
 
 
 def export(
@@ -23,6 +23,7 @@ def export(
     half: Annotated[bool, typer.Option("--half", help="fp16 files (kohya and merged).")] = False,
     force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False,
     home: Home = Path("runs"),
+    storage: Storage = None,
 ) -> None:
     """Writes a fine-tune as files that other programs load, with a page that says how."""
     from search import export as exporting
@@ -31,7 +32,7 @@ def export(
 
     if half and form == "diffusers":
         raise InputError("--half", "is for kohya and merged: diffusers' loaders cast to the pipeline's precision")
-    found = find(home.absolute(), name)
+    found = find(home.absolute(), name, storage)
     observations = exporting.picks(found, pick)
     exporting.check_form(observations, form)
     for observation, folder in zip(observations, exporting.folders(out, observations, force), strict=True):

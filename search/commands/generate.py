@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from search.options import Home, Name
+from search.options import Home, Name, Storage
 
 
 def generate(
@@ -19,12 +19,13 @@ def generate(
         float | None, typer.Option(min=0, max=4, help="Factor on what was trained; default: the pick's.")
     ] = None,
     home: Home = Path("runs"),
+    storage: Storage = None,
 ) -> None:
     """Draws a picture with one of the sweep's fine-tunes."""
     from search import generate as drawing
     from search.show import find
 
-    found = find(home.absolute(), name)
+    found = find(home.absolute(), name, storage)
     observation = drawing.pick(found, pick)
     drawing.generate(found, observation, pose, prompt, seed, out, lora_scale)
     print(f"{out}: {observation.name}, seed {seed}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from search.options import SEARCH, TRIAL, WHERE, Home, Jobs, Name, home_there, takes
+from search.options import SEARCH, STORAGE, TRIAL, WHERE, Home, Jobs, Name, Storage, home_there, takes, was_given
 from spaces import InputError, Space, load_space, space_file
 from trainables.job import Job, JudgesConfig, PanelConfig
 
@@ -102,6 +102,7 @@ TrackingUri = Annotated[
         rich_help_panel=WHERE,
     ),
 ]
+NewStorage = Annotated[str | None, typer.Option(envvar="POSEFRONT_STORAGE", help=STORAGE, rich_help_panel=WHERE)]
 
 
 def settings(
@@ -131,18 +132,23 @@ def settings(
     hang_minutes: HangMinutes = 30,
     address: Address = None,
     tracking_uri: TrackingUri = None,
+    storage: NewStorage = None,
     home: Home = Path("runs"),
 ) -> "SweepConfig":
     """What these options ask for. InputError for the first mistake that shows without reading subject and models."""
     from search.config import SweepConfig, check_new, free_name
+    from search.remote import is_taken, storage_for
 
     home, chosen = home.absolute(), load_space(space)
-    folder = check_new(home, name or free_name(home, chosen.name))
+    if name is None:
+        name = free_name(home, chosen.name, partial(is_taken, storage) if storage else lambda _: False)
+    folder, source = check_new(home, name), _subject(subject or chosen.subject, space)
     job = Job(
         folder=str(folder),
         cache=str(home / "cache"),
         **models(chosen, base, controlnet),
-        subject=_subject(subject or chosen.subject, space),
+        subject=source,
+        storage=storage_for(storage, home, name, source) if storage else None,
         poses=poses if poses in ("subject", "shipped") else _absolute(poses),
         rungs=chosen.rungs,
         panel=PANEL.model_copy(update={"steps": panel_steps, "inferences": chosen.inferences}),
@@ -182,20 +188,32 @@ def sweep(**options: Any) -> None:
     _drive(run, config, config.folder.parent)
 
 
-def resume(context: typer.Context, name: Name, address: Jobs = None, home: Home = Path("runs")) -> None:
+def resume(
+    context: typer.Context,
+    name: Name,
+    address: Jobs = None,
+    home: Home = Path("runs"),
+    storage: Storage = None,
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="From a driver that still has the sweep, on a storage.")
+    ] = False,
+) -> None:
     """Goes on with a sweep that was interrupted, with the same rungs, and makes up for what MLflow lacks.
 
-    With --address a sweep that is on a cluster, by the code that is here.
+    With --storage also where this home has nothing of it: after the loss of the machine that drove it. With --address
+    a sweep that is on a cluster, by the code that is here.
     """
     if address is not None:
         from search.commands.submit import resume_there
 
-        resume_there(name, address, home_there(context, home))
+        where = ["--storage", storage] if storage is not None and was_given(context, "storage") else []
+        resume_there(name, address, [*home_there(context, home), *where, *(["--take-over"] if take_over else [])])
         return
-    from search.config import load
+    from search.remote import locate
     from search.sweep import resume as go_on
 
-    _drive(go_on, load(home.absolute(), name), home.absolute())
+    config = locate(home.absolute(), name, storage)
+    _drive(partial(go_on, take_over=take_over), config, home.absolute())
 
 
 def models(space: Space, base: str | None, controlnet: str | None) -> dict[str, str | None]:

@@ -18,6 +18,8 @@ from ray import cloudpickle, tune
 
 from spaces import Cost, Inference, Observation, Recipe, labels
 from trainables.disk import disk_trouble
+from trainables.job import Job
+from trainables.storage import Carrier, StorageError
 
 
 def scores(recipe: Recipe, steps: int) -> dict[str, float]:
@@ -40,24 +42,35 @@ class Curves(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         self._job, self._trial, self._seed = config["job"], config["trial"], config["seed"]
         self._recipe = Recipe.parse(config["recipe"])
+        self._carrier = Carrier(Job.model_validate(self._job))
+        self._begun = False
         self._rungs = iter(self._job["rungs"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._carrier.end()
         self.setup(new_config)
         return True
+
+    def cleanup(self) -> None:
+        self._carrier.end()
 
     def step(self) -> dict[str, Any]:
         steps = next(self._rungs)
         try:
+            if not self._begun:
+                self._carrier.begin(self._trial)
+                self._begun = True
             return self._step(steps)
-        except OSError as error:
-            return {"trial": self._trial, "steps": steps, "halt": disk_trouble(error), "failure": None, "done": True}
+        except (OSError, StorageError) as error:
+            halt = disk_trouble(error) or str(error)
+            return {"trial": self._trial, "steps": steps, "halt": halt, "failure": None, "done": True}
 
     def _step(self, steps: int) -> dict[str, Any]:
-        folder = Path(self._job["folder"]) / "trials" / self._trial / f"step-{steps:06d}"
+        folder = Path(self._carrier.job.folder) / "trials" / self._trial / f"step-{steps:06d}"
         saved = folder / "observation.json"
         if saved.exists():
             return self._result(steps, json.loads(saved.read_text()), folder)
+        self._carrier.share(self._panel, "panel", "base.json")
         began = time.monotonic()
         time.sleep(float((Path(self._job["cache"]) / "seconds").read_text()))
         if self._wanted("raise"):
@@ -80,7 +93,9 @@ class Curves(tune.Trainable):
         names = ("inference", "label", "scores", "cells", "cost")
         observations = [{name: observation[name] for name in names} for observation in checkpoint]
         done = steps == self._job["rungs"][-1]
-        result = {"trial": self._trial, "steps": steps, "observations": observations, "folder": str(folder)}
+        self._carrier.push(folder)
+        told = self._carrier.told(folder)
+        result = {"trial": self._trial, "steps": steps, "observations": observations, "folder": told}
         return result | {"failure": None, "done": done}
 
     def _write(self, folder: Path, checkpoint: list[dict[str, Any]]) -> None:
@@ -92,6 +107,12 @@ class Curves(tune.Trainable):
         Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(folder / "grid.png")
         (folder / "observation.tmp").write_text(json.dumps(checkpoint))
         (folder / "observation.tmp").rename(folder / "observation.json")
+
+    def _panel(self) -> None:
+        """What the base scores, as whoever comes first writes it."""
+        path = Path(self._carrier.job.folder) / "panel" / "base.json"
+        if self._carrier.carries and not path.exists():
+            path.write_text(json.dumps({"scores": {"identity": 0.0, "pose": 1.0}, "cells": {}}))
 
     def _wanted(self, failure: str) -> bool:
         return (Path(self._job["cache"]) / f"{self._trial}.{failure}").exists()

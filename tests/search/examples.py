@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from search.config import SweepConfig
+from search.remote import storage_for
 from spaces import Inference, Observation, Recipe, Space, parse_space
 from trainables.job import Job
 
@@ -31,12 +32,23 @@ def observed(
     return Observation(trial, recipe or Recipe(), 1, steps, scores, inference=way or Inference(), label=label)
 
 
-def small_sweep(home: Path, trials: int = 6, seconds: float = 0.01, **changes: object) -> SweepConfig:
-    """A sweep of `curves.Curves`, two trials at a time, with its cache made."""
+def make_cache(home: Path, seconds: float) -> Path:
+    """Where `curves.Curves` reads how long a rung takes."""
     cache = home / "cache"
     cache.mkdir(parents=True, exist_ok=True)
     (cache / "seconds").write_text(str(seconds))
-    job = Job(folder=str(home / "small"), cache=str(cache), subject="nowhere", rungs=small_space().rungs)
+    return cache
+
+
+def small_sweep(
+    home: Path, trials: int = 6, seconds: float = 0.01, where: str | None = None, **changes: object
+) -> SweepConfig:
+    """A sweep of `curves.Curves`, two trials at a time, with its cache made; on a storage if `where` names one."""
+    cache = make_cache(home, seconds)
+    storage = storage_for(where, home, "small", "nowhere") if where else None
+    job = Job(
+        folder=str(home / "small"), cache=str(cache), subject="nowhere", rungs=small_space().rungs, storage=storage
+    )
     settings = {
         "name": "small", "space_name": "small", "space_text": TEXT, "job": job, "trials": trials, "workers": 2,
         "tracking_uri": f"sqlite:///{home}/mlflow.db", "artifacts": str(home / "mlartifacts"),
