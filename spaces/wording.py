@@ -9,6 +9,8 @@ MOST = 1600
 _SECRET = re.compile(r"(?:^|[_-])(?:password|passwd|pwd|secret|token|key|credential|sig|signature)s?$", re.IGNORECASE)
 _NAMES = re.compile(r"PASSWORD|SECRET|TOKEN|CREDENTIAL|ACCESS_KEY|API_KEY")
 """Variables of the environment whose values are not said."""
+_PLACES = ("FILE", "PATH", "DIR")
+"""Where a secret is, is none: `/dev/null` for AWS_SHARED_CREDENTIALS_FILE would blot out parts of plain paths."""
 _LEAST = 8
 """Characters of such a value from which on it is looked for: a shorter one would be found in plain words."""
 _USER = re.compile(r"(?<=://)[^\s/@'\"]+@")
@@ -28,7 +30,7 @@ def redacted(text: str) -> str:
     text = _QUERY.sub(lambda found: f"{found[1]}=***" if _SECRET.search(found[1]) else found[0], text)
     text = _USER.sub("***@", text)
     for name, value in os.environ.items():
-        if len(value) >= _LEAST and _NAMES.search(name.upper()):
+        if len(value) >= _LEAST and _NAMES.search(name.upper()) and not name.upper().endswith(_PLACES):
             text = text.replace(value, "***")
     return text
 

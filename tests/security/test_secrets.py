@@ -77,6 +77,11 @@ def test_secrets_of_the_environment_are_left_out(monkeypatch) -> None:
     assert redacted(f"SignatureDoesNotMatch: {SECRET}; short") == "SignatureDoesNotMatch: ***; short"
 
 
+def test_where_a_secret_is_kept_is_none(monkeypatch) -> None:
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/home/me/credentials")
+    assert redacted("/home/me/credentials") == "/home/me/credentials"
+
+
 def test_a_trials_failure_is_kept_without_secrets(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     journal = Journal(tmp_path)
