@@ -205,8 +205,7 @@ class Ledger:
                 self.lost.pop(main.trial, None)
             case Lost(trial=trial):
                 self.lost.setdefault(trial, []).append(event)
-            case Outgrew(trial=trial):
-                self._known(trial)
+            case Outgrew():
                 self.outgrown.append(event)
             case Ended(trial=trial):
                 self.endings[trial] = event
@@ -226,7 +225,7 @@ class Ledger:
                 known, key = self.proposals, trial
             case Observed(main=main):
                 trial, known, key = main.trial, self.observed, (main.trial, main.steps)
-            case Lost(trial=trial):
+            case Lost(trial=trial) | Outgrew(trial=trial):
                 known, key = {}, trial
             case Ended(trial=trial):
                 known, key = self.endings, trial
