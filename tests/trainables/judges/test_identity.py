@@ -101,7 +101,7 @@ def test_another_kind_of_model_is_no_identity_judge(tmp_path):
 def test_pickled_weights_are_not_read(tmp_path):
     make_dinov2(tmp_path)
     (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
-    with pytest.raises(InputError, match="cannot be loaded as a judge"):
+    with pytest.raises(InputError, match="is a pickle, which may run code, and is not read"):
         IdentityJudge.load(tmp_path)
 
 
