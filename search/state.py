@@ -232,7 +232,10 @@ class SweepState:
 
     def outgrew(self, trial: str, steps: int, memory: int, card_memory: int) -> None:
         """The trial ran out of its share of a card on its way to a rung. That is no failure of its recipe."""
-        self._append(Outgrew(self._clock(), trial, steps, memory, card_memory))
+        try:
+            self._append(Outgrew(self._clock(), trial, steps, memory, card_memory))
+        except OSError as error:
+            self.halt(self._unwritten(error))
 
     def _draw_next(self) -> None:
         proposal, more = self._proposal, len(self.ledger.proposals) < self.trials

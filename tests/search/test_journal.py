@@ -13,6 +13,7 @@ from search.journal import (
     Lost,
     Observed,
     Opened,
+    Outgrew,
     Proposed,
     Timing,
     Tracked,
@@ -36,6 +37,7 @@ EVENTS = [
     Proposed(103.0, "t0002", Recipe(rank=8), {"rank": 8}, 8),
     Observed(110.0, (OBSERVATION, DRAWN), Continue(1, 2), "/trials/t0001/step-000010"),
     Lost(110.5, "t0002", "node", "its node was lost"),
+    Outgrew(110.5, "t0001", 20, 7_000_000_000, 24_000_000_000),
     Ended(111.0, "t0002", "failed", "ValueError: no", 0),
 ]
 
@@ -118,7 +120,7 @@ def test_a_broken_line_is_named(tmp_path):
         read(tmp_path)
 
 
-@pytest.mark.parametrize("event", [EVENTS[2], EVENTS[4], EVENTS[6], Ended(1.0, "t0009", "stopped", "unknown", 0)])
+@pytest.mark.parametrize("event", [EVENTS[2], EVENTS[4], EVENTS[7], Ended(1.0, "t0009", "stopped", "unknown", 0)])
 def test_nothing_happens_twice_or_to_an_unknown_trial(tmp_path, event):
     write(tmp_path)
     journal = Journal(tmp_path)
