@@ -17,7 +17,8 @@ from ray.tune.stopper import Stopper
 
 from search.journal import Cause
 from search.rungs import Continue
-from search.state import SweepState
+from search.state import Assignment, SweepState
+from search.turns import in_turn, waiting_of
 from search.watchdog import Watchdog
 from trainables.job import Job
 from trainables.notice import Evicted
@@ -72,8 +73,9 @@ class Proposals(_Coat, Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
         assignment = self._state.next_trial()
-        if assignment is None:
-            return Searcher.FINISHED
+        return Searcher.FINISHED if assignment is None else self._config(assignment)
+
+    def _config(self, assignment: Assignment) -> dict[str, Any]:
         recipe = assignment.recipe.model_dump()
         return {"job": self._job, "trial": assignment.trial, "recipe": recipe, "seed": assignment.seed}
 
@@ -102,6 +104,15 @@ class Rungs(_Coat, FIFOScheduler):
     def on_trial_complete(self, tune_controller: "TuneController", trial: TuneTrial, result: dict[str, Any]) -> None:
         """Tune does not ask about a result that is `done`; any other trial's last result comes a second time."""
         self._state.record(unflatten_dict(result))
+
+    def choose_trial_to_run(self, tune_controller: "TuneController") -> TuneTrial | None:
+        """Of the trials without a process the one whose turn it is; the paused first, which nothing else starts."""
+        live = {trial_name(trial): trial for trial in tune_controller.get_live_trials()}
+        for status in (TuneTrial.PAUSED, TuneTrial.PENDING):
+            waiting = [waiting_of(self._state.ledger, name) for name, trial in live.items() if trial.status == status]
+            if waiting:
+                return live[in_turn(waiting)[0].trial]
+        return None
 
 
 class Halt(_Coat, Stopper):

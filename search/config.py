@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -35,7 +35,12 @@ class SweepConfig(BaseModel):
     seed: int = Field(0, ge=0, description="of the proposals and of the trials' own seeds")
     workers: int | None = Field(None, ge=1, description="trials at a time; empty is as many as fit")
     cpus_per_trial: float = Field(1, gt=0)
-    gpus_per_trial: float = Field(0, ge=0, description="0.5 puts two trials on one GPU")
+    gpus_per_trial: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
+        0.0, description="0.5 puts two trials on one GPU; auto is what each needs by the memory that others took"
+    )
+    cards: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        (), description="GB of the cards that the cluster may start, for auto; those that are up are seen"
+    )
     max_failures: int = Field(
         2, ge=0, description="how often a trial whose process died is started again, counted from its last checkpoint"
     )

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from analysis.observations import INFERENCES_PARAM
 from search.checks import check_address, check_job
@@ -159,9 +159,11 @@ def _drive(depot: AtHome | Depot, reporter: Reporter, trainable: type | None, be
                 recorder.opened()
                 reporter.started(workers)
                 start = time.monotonic() - began
-                while _fit(config, state, trainable, workers, reporter.note) and state.stranded:
+                while (fit := _fit(config, state, trainable, workers, reporter.note)).gave_up and state.stranded:
                     reporter.note("trials that lost their machine are started again")
-                if config.address and state.done:
+                if fit.most is not None:
+                    workers = max(workers, fit.most)
+                elif config.address and state.done:
                     workers = max(workers, _capacity(config, _resources()))  # it may have grown
         status = "finished" if state.done else "interrupted"
     except KeyboardInterrupt:
@@ -302,23 +304,37 @@ def _resources() -> dict[str, float]:
 def _capacity(config: SweepConfig, resources: dict[str, float]) -> int:
     """How many trials fit at a time. A cluster that has room for none may still grow; this machine will not."""
     fit = resources.get("CPU", 0) / config.cpus_per_trial
-    if config.gpus_per_trial > 0:
-        fit = min(fit, resources.get("GPU", 0) / config.gpus_per_trial)
+    gpus = _gpus_at_first(config, resources)
+    if gpus > 0:
+        fit = min(fit, resources.get("GPU", 0) / gpus)
     room = math.floor(fit + 1e-9)
     if room == 0 and config.address is None:
         has = f"{resources.get('CPU', 0):g} CPUs and {resources.get('GPU', 0):g} GPUs"
-        asked = f"{config.cpus_per_trial:g} CPUs and {config.gpus_per_trial:g} GPUs"
+        asked = f"{config.cpus_per_trial:g} CPUs and {gpus:g} GPUs"
         raise InputError("--cpus-per-trial, --gpus-per-trial", f"a trial asks for {asked}, this machine has {has}")
     return min(room, config.workers or room)
 
 
+def _gpus_at_first(config: SweepConfig, resources: dict[str, float]) -> float:
+    """Of a trial; where they share, one has a whole card until it was seen what it takes."""
+    if config.gpus_per_trial == "auto":
+        return 1.0 if resources.get("GPU", 0) or config.cards else 0.0
+    return config.gpus_per_trial
+
+
+class Fit(NamedTuple):
+    """How Tune came back."""
+
+    gave_up: bool
+    """Whether it gave up a trial that is to go on."""
+    most: int | None
+    """Where trials share cards, how many ran at a time at most; else that is what `_capacity` says."""
+
+
 def _fit(
     config: SweepConfig, state: "SweepState", trainable: type | None, workers: int, note: Callable[[str], None]
-) -> bool:
-    """Tune runs what is left, until all trials have ended, or until Ctrl-C, which Tune catches.
-
-    Returns whether Tune gave up a trial that is to go on.
-    """
+) -> Fit:
+    """Tune runs what is left, until all trials have ended, or until Ctrl-C, which Tune catches."""
     from ray import tune
     from ray.tune.execution import class_cache
 
@@ -328,18 +344,26 @@ def _fit(
     class_cache.ENV_VARS_TO_PROPAGATE.difference_update(KEPT_FROM_RAY)
     if config.address is not None or workers > 1:  # one trial at a time would only wait for what it is to learn
         state.look_ahead()
-    rungs = Rungs(state)
+    resources = {"cpu": config.cpus_per_trial, "gpu": _gpus_at_first(config, _resources())}
+    # Without this Tune starts one process after the other. A cluster that may grow is not held to its size.
+    at_a_time = config.workers if config.address else workers
+    searcher, rungs, allotment = Proposals(state, config.job), Rungs(state), None
+    started: list[Any] = []
+    if config.gpus_per_trial == "auto":
+        from search.sharing import shared
+
+        allotment, searcher, rungs, started = shared(config, state)
+        note(allotment.in_words())
+        at_a_time = None  # it sees to that
     watch = Watch(state, rungs, config.job, 60 * config.hang_minutes, note)
     losses = Losses(state, rungs, watch)
-    resources = {"cpu": config.cpus_per_trial, "gpu": config.gpus_per_trial}
     tuner = tune.Tuner(
         tune.with_resources(trainable or RemoteTrial, resources),
         tune_config=tune.TuneConfig(
-            search_alg=Proposals(state, config.job),
+            search_alg=searcher,
             scheduler=rungs,
             num_samples=state.left,
-            # Without this Tune starts one process after the other. A cluster that may grow is not held to its size.
-            max_concurrent_trials=config.workers if config.address else workers,
+            max_concurrent_trials=at_a_time,
             reuse_actors=True,
             trial_name_creator=trial_name,
             trial_dirname_creator=trial_name,
@@ -348,14 +372,15 @@ def _fit(
             name=RAY_FOLDER,
             stop=Halt(state),
             storage_path=str(config.folder),
-            callbacks=[watch, losses],
+            callbacks=[watch, losses, *started],
             failure_config=tune.FailureConfig(max_failures=-1),  # the state counts
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             verbose=0,
         ),
     )
     try:
-        tuner.fit()
+        with _environment({"TUNE_MAX_PENDING_TRIALS_PG": "1000000"} if allotment else {}):
+            tuner.fit()
     finally:
         watch.close()
-    return losses.gave_up
+    return Fit(losses.gave_up, allotment.most if allotment else None)

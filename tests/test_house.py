@@ -22,6 +22,7 @@ ONLY_IN = {
         "search/spot.py",
         "search/cluster/schema.py",  # its validator of cluster files
         "search/cluster/provider.py",  # a node provider of its own
+        "search/sharing.py",
     },
     "mlflow": {"search/tracking.py", "analysis/observations.py"},
     "optuna": {"search/sampler.py", "search/study.py", "analysis/importance.py"},

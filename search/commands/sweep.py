@@ -1,5 +1,6 @@
 """`posefront sweep` and `posefront resume`."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -84,7 +85,15 @@ Workers = Annotated[
     int | None, typer.Option(min=1, help="Trials at a time; default: as many as fit.", rich_help_panel=WHERE)
 ]
 Cpus = Annotated[float, typer.Option(help="CPUs of a trial.", rich_help_panel=WHERE)]
-Gpus = Annotated[float, typer.Option(help="GPUs of a trial; 0.5 puts two on one.", rich_help_panel=WHERE)]
+Gpus = Annotated[
+    str,
+    typer.Option(
+        help="GPUs of a trial; 0.5 puts two on one, auto shares by the memory that trials take.", rich_help_panel=WHERE
+    ),
+]
+Cards = Annotated[
+    str, typer.Option(help="GB of the cards that a cluster may start, such as 24,80; for auto.", rich_help_panel=WHERE)
+]
 HangMinutes = Annotated[
     float,
     typer.Option(
@@ -128,7 +137,8 @@ def settings(
     seed: Seed = 0,
     workers: Workers = None,
     cpus_per_trial: Cpus = 1,
-    gpus_per_trial: Gpus = 0,
+    gpus_per_trial: Gpus = "0",
+    cards: Cards = "",
     hang_minutes: HangMinutes = 30,
     address: Address = None,
     tracking_uri: TrackingUri = None,
@@ -171,7 +181,8 @@ def settings(
         seed=seed,
         workers=workers,
         cpus_per_trial=cpus_per_trial,
-        gpus_per_trial=gpus_per_trial,
+        gpus_per_trial=gpus(gpus_per_trial),
+        cards=cards_in(cards),
         hang_minutes=hang_minutes,
         tracking_uri=tracking_uri or f"sqlite:///{home}/mlflow.db",
         artifacts=str(home / "mlartifacts"),
@@ -231,6 +242,28 @@ def judges(identity: str | None, pose: str | None, prompt: str | None) -> Judges
     return JudgesConfig(
         identity=identity and _absolute(identity), pose=pose and _absolute(pose), prompt=prompt and _absolute(prompt)
     )
+
+
+def gpus(text: str) -> float | Literal["auto"]:
+    """What --gpus-per-trial means. InputError when it is nothing."""
+    return "auto" if text == "auto" else number("--gpus-per-trial", text, "a number from 0 on, or auto", least=0.0)
+
+
+def cards_in(text: str) -> tuple[float, ...]:
+    """What --cards means. InputError when a size is none."""
+    right = "sizes in GB with commas between, such as 24,80"
+    return tuple(number("--cards", size, right, least=1.0) for size in text.split(",") if text)
+
+
+def number(option: str, text: str, right: str, least: float) -> float:
+    """An option's number. InputError when it is none, or too small."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not least <= value < math.inf:
+        raise InputError(option, f"{text!r} should be {right}")
+    return value
 
 
 def _drive(go: Callable[..., Any], config: "SweepConfig", home: Path) -> None:

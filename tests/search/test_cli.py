@@ -215,3 +215,19 @@ def test_reporters_show_a_sweep_as_it_goes(tmp_path, kind):
         reporter.close()
     text = path.read_text()
     assert "t0001" in text and "a note" in text and "0.25" in text and ("1 of 2" in text)
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        (["--gpus-per-trial", "half"], "--gpus-per-trial: 'half' should be a number from 0 on, or auto"),
+        (["--gpus-per-trial", "-1"], "--gpus-per-trial: '-1' should be"),
+        (["--gpus-per-trial", "auto", "--cards", "24,x"], "--cards: 'x' should be sizes in GB"),
+        (["--gpus-per-trial", "auto", "--cards", "nan"], "--cards: 'nan' should be"),
+    ],
+)
+def test_shares_of_gpus_that_make_no_sense_are_one_line(monkeypatch, capsys, tmp_path, options, said):
+    assert call(monkeypatch, "sweep", "puppets", "--home", tmp_path, *options) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(said) and error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
