@@ -20,7 +20,7 @@ Before = Callable[[str, int], None]
 def without_ray(patch: pytest.MonkeyPatch, before: Before = lambda trial, rungs: None) -> None:
     """Until the patch is undone, `search.sweep` runs its trials here."""
 
-    def fit(config: SweepConfig, state: SweepState, *_: object) -> None:
+    def fit(config: SweepConfig, state: SweepState, *_: object) -> sweep.Fit:
         state.look_ahead()
         while (given := state.next_trial()) is not None:
             trial, rungs = Curves.__new__(Curves), 0
@@ -30,6 +30,7 @@ def without_ray(patch: pytest.MonkeyPatch, before: Before = lambda trial, rungs:
             while not isinstance(state.record(trial.step()), Stop):
                 rungs += 1
                 before(given.trial, rungs)
+        return sweep.Fit(gave_up=False, most=None)
 
     patch.setattr(sweep, "_ray", lambda config: nullcontext(1))
     patch.setattr(sweep, "_fit", fit)
