@@ -87,7 +87,7 @@ class Observation:
         """
         recipe, inference = Recipe.parse(values["recipe"]), Inference.model_validate(values.get("inference", {}))
         given = cls(**values | {"recipe": recipe, "inference": inference, "cost": Cost(**values["cost"])})
-        made = _CHECKED.validate_python(vars(given))
+        made = _CHECKED.validate_python(vars(given) | {"cost": values["cost"]})  # pydantic trusts a Cost that is made
         if not NAME.fullmatch(made.trial) or made.label not in ("", inference.name):  # both are parts of paths
             raise ValueError(f"trial {made.trial!r:.80}, label {made.label!r:.80}: one is no name of ours")
         return made

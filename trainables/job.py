@@ -85,7 +85,9 @@ class Job(BaseModel):
     @property
     def engine(self) -> Engine:
         """How a step is computed."""
-        return Engine(self.micro_batch, self.gradient_checkpointing, self.compile)
+        return Engine(
+            micro_batch=self.micro_batch, gradient_checkpointing=self.gradient_checkpointing, compile=self.compile
+        )
 
     def moved(self, folder: Path, cache: Path) -> "Job":
         """The same job in another folder: what lies in the sweep's own moves along."""
