@@ -25,6 +25,8 @@ BEAT = 15.0
 EXPIRY = 90.0
 """Seconds of silence after which a driver is taken for dead."""
 FOLDER = "lease"
+_HELD: set[str] = set()
+"""Tokens of the leases that this process has not released."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,11 @@ class Holder:
 
     @property
     def is_gone(self) -> bool:
-        """Whether it was a process of this machine that is not there any more."""
+        """Whether it was a process of this machine that is not there any more, or drives the sweep no more."""
         if not self.machine or self.machine != _machine():
             return False
+        if self.pid == os.getpid():  # which could not tell a storage that was away that it had stopped
+            return self.token not in _HELD
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:
@@ -90,6 +94,7 @@ class Lease:
         self.term, self._me = term + 1, me
         if not claims.create(_name(self.term), _written(me)):
             raise _refused(store, newest(store)[1] or me, 0.0)
+        _HELD.add(me.token)
         self._released = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
         self._thread.start()
@@ -100,6 +105,7 @@ class Lease:
         if self._released.is_set():
             return
         self._released.set()
+        _HELD.discard(self._me.token)
         self._thread.join()
         try:
             if self._holds():

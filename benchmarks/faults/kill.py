@@ -89,7 +89,7 @@ def _disturb(
         # also go while it starts.
         what = b"\n" if due and due[-1] == "driver" else b'"event": "observed"'
         seen = driver.journal().count(what)
-        wait_for(lambda seen=seen, what=what: _more(driver, what, seen), PATIENCE, driver.config.name)
+        wait_for(lambda seen=seen, what=what: _more(cluster, driver, what, seen), PATIENCE, driver.config.name)
         until = time.monotonic() + generator.uniform(*gap)
         while time.monotonic() < until and driver.returned is None:
             time.sleep(0.02)
@@ -101,7 +101,7 @@ def _disturb(
             tally.killed[victim] += 1
             snapshots.append(before)
             say(f"{tally.killed.total():3d}: SIGKILL {victim}")
-    driver.finish(PATIENCE)
+    driver.finish(PATIENCE, cluster.mend)
     tally.wrong += [
         f"{driver.config.name}: what was in the journal before a fault is not there as it was"
         for before in snapshots
@@ -109,7 +109,8 @@ def _disturb(
     ]
 
 
-def _more(driver: Driver, what: bytes, seen: int) -> bool:
+def _more(cluster: Nodes, driver: Driver, what: bytes, seen: int) -> bool:
+    cluster.mend()
     return driver.returned is not None or driver.journal().count(what) > seen
 
 
@@ -120,9 +121,10 @@ def strike(cluster: Nodes, driver: Driver, victim: Victim, generator: np.random.
         if done:
             driver.start()
         return done
-    worker: Worker = cluster.alive[int(generator.integers(len(cluster.alive)))]
+    workers = cluster.mend()
+    worker: Worker = workers[int(generator.integers(len(workers)))]
     if victim == "process":
         return cluster.kill_process(worker)
     done = cluster.kill_store(worker) if victim == "store" else cluster.kill_node(worker)
-    cluster.add()
+    cluster.mend()
     return done

@@ -17,9 +17,10 @@ from benchmarks.faults.metadata import MetadataService
 from trainables.notice import VARIABLE
 
 _HEALTH = {
-    "health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4,
+    "health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 10,
 }  # fmt: skip
-"""A node that does not answer is given up after 2 s instead of Ray's 15 to 20 s."""
+"""A node that does not answer is given up after 5 s instead of Ray's 15 to 20 s. With less, a machine that has more to
+do than cores loses nodes that nothing happened to."""
 _SETTINGS = {
     "RAY_AUTH_MODE": "disabled",  # it listens on 127.0.0.1 alone, and lives for minutes
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # else its driver takes 127.0.0.1 for this machine's other address
@@ -71,6 +72,8 @@ class Nodes:
     cluster: Any
     folder: Path
     cpus: int
+    wanted: int
+    """Workers, as an autoscaler keeps them."""
     spot: MetadataService | None
     workers: list[Worker] = field(default_factory=list)
     _made: int = 0
@@ -95,6 +98,14 @@ class Nodes:
         if self.spot is not None:
             worker.watcher = self._watch(worker)
         return worker
+
+    def mend(self) -> list[Worker]:
+        """Puts new workers in the place of those that are gone, whoever ended them; the workers that are there."""
+        for worker in [worker for worker in self.workers if not worker.alive]:
+            self._bury(worker)
+        while len(self.workers) < self.wanted:
+            self.add()
+        return list(self.workers)
 
     def kill_process(self, worker: Worker) -> bool:
         """One trial's process; whether there was one."""
@@ -151,10 +162,9 @@ def nodes(folder: Path, workers: int, cpus: int, spot: MetadataService | None = 
         "_system_config": _HEALTH,
     }  # fmt: skip
     cluster = Cluster(initialize_head=True, head_node_args=head)
-    made = Nodes(cluster, folder, cpus, spot)
+    made = Nodes(cluster, folder, cpus, workers, spot)
     try:
-        for _ in range(workers):
-            made.add()
+        made.mend()
         yield made
     finally:
         for worker in list(made.workers):

@@ -56,17 +56,19 @@ def _take_away(
             continue
         _wait(generator.uniform(*gap), driver)
         ending = _end_what_is_due(cluster, ending)
-        staying = [worker for worker in cluster.alive if worker not in [doomed for _, doomed in ending]]
-        if driver.returned is None and tally.killed["preempted node"] < times and len(staying) > 1:
-            worker = staying[int(generator.integers(len(staying)))]
-            busy = len(worker.trials())
+        staying = [worker for worker in cluster.mend() if worker not in [doomed for _, doomed in ending]]
+        at_work = {worker: len(worker.trials()) for worker in staying}
+        busy_ones = [worker for worker in staying if at_work[worker]]  # notice to an idle node shows nothing
+        if driver.returned is None and tally.killed["preempted node"] < times and len(staying) > 1 and busy_ones:
+            worker = busy_ones[int(generator.integers(len(busy_ones)))]
             ending.append((cluster.take(worker, notice), worker))
             tally.killed["preempted node"] += 1
-            say(f"{tally.killed.total():3d}: node {worker.number} has {notice:g} s left, {busy} trials on it")
+            number, busy = tally.killed.total(), at_work[worker]
+            say(f"{number:3d}: node {worker.number} has {notice:g} s left, {busy} trials on it")
             cluster.add()  # as the autoscaler does
         elif driver.returned is not None:
             time.sleep(0.2)
-    driver.finish(PATIENCE)
+    driver.finish(PATIENCE, cluster.mend)
 
 
 def _wait(seconds: float, driver: Driver) -> None:

@@ -96,6 +96,7 @@ def _endure(
     began = sampled = time.monotonic()
     next_fault = began + every
     while driver.returned is None and time.monotonic() - began < seconds:
+        cluster.mend()
         now = time.monotonic()
         if now - sampled >= EVERY:
             sampled = now
@@ -106,7 +107,7 @@ def _endure(
                 tally.killed[victim] += 1
             next_fault = time.monotonic() + generator.uniform(0.5, 1.5) * every
         time.sleep(0.1)
-    driver.finish(1.0 if driver.returned is None else PATIENCE)
+    driver.finish(1.0 if driver.returned is None else PATIENCE, cluster.mend)
 
 
 def _sample(driver: Driver, head: psutil.Process, series: Series, at: float) -> None:

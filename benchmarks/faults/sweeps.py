@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -105,11 +106,13 @@ class Driver:
     def returned(self) -> int | None:
         return self._process.poll() if self._process is not None else None
 
-    def finish(self, seconds: float) -> None:
+    def finish(self, seconds: float, meanwhile: Callable[[], object] = lambda: None) -> None:
         """Waits for its end in order. RuntimeError with what it printed last otherwise."""
-        try:
-            code = self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
+        until = time.monotonic() + seconds
+        while (code := self._process.poll()) is None and time.monotonic() < until:
+            meanwhile()
+            time.sleep(0.05)
+        if code is None:
             self.kill()
             code = f"no end within {seconds:g} s"
         if code != 0:

@@ -13,7 +13,7 @@ GB = 10**9
 LOADS = st.builds(
     Load,
     samples=st.integers(1, 8).map(float),
-    trained=st.floats(0, 100),
+    trained=st.one_of(st.just(0.0), st.integers(-10, 7).map(lambda power: 2.0**power)),
     layers=st.integers(0, 5).map(float),
     controlnet=st.integers(0, 2).map(float),
     words=st.sampled_from([0.0, 1.0]),
