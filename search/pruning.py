@@ -76,8 +76,3 @@ class Pruning:
     def _is_over(self, folder: Path) -> None:
         self._over.add(folder)
         self._due[folder] = None
-
-
-def prune(ledger: Ledger, objectives: tuple[Objective, ...], trials: Path) -> None:
-    """Deletes what may go of a whole ledger at once."""
-    Pruning(objectives, trials).prune(ledger)

@@ -9,7 +9,7 @@ import pytest
 from search import config, journal, show
 from search.generate import adapter_of
 from search.journal import Ended, Journal, Observed, Proposed
-from search.pruning import prune
+from search.pruning import Pruning
 from search.rungs import Continue
 from spaces import InputError, Recipe
 from spaces.paths import inside
@@ -145,7 +145,7 @@ def test_what_is_read_and_deleted_is_the_sweeps_own(home: Path, tmp_path: Path) 
     for folder in (str(victim), f"{home}/small/../../victim/trials/t0002/step-000010"):
         rewrite(home, f'"folder": "{home / "small" / "trials" / "t0002" / "step-000010"}"', f'"folder": "{folder}"')
         ledger = journal.read(home / "small")
-        prune(ledger, small_space().objectives, home / "small" / "trials")
+        Pruning(small_space().objectives, home / "small" / "trials").prune(ledger)
         assert (victim / "adapter").is_dir() and (victim / "state.safetensors").exists()
         assert not (home / "small" / "trials" / "t0002" / "step-000010" / "adapter").exists()
         rewrite(home, f'"folder": "{folder}"', f'"folder": "{home / "small" / "trials" / "t0002" / "step-000010"}"')
