@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from search.attempts import Assignment, Attempts
 from search.cards import Card, Refused, Request, ask, cards_of
 from search.memory import load_of, measured_in, predict
-from search.state import Assignment, SweepState
 from search.turns import Floor, may_propose
 
 TRIES = 6
@@ -20,7 +20,7 @@ class Allotment:
     """
 
     def __init__(
-        self, state: SweepState, nodes: Nodes, cpus: float, announced: Sequence[float] = (),
+        self, state: Attempts, nodes: Nodes, cpus: float, announced: Sequence[float] = (),
         workers: int | None = None, micro_batch: int | None = None,
     ) -> None:  # fmt: skip
         """`nodes` is `ray.nodes`; `announced` are the GB of cards that the cluster may start."""

@@ -15,9 +15,9 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
+from search.attempts import Assignment, Attempts
 from search.journal import Cause
 from search.rungs import Continue
-from search.state import Assignment, SweepState
 from search.turns import in_turn, waiting_of
 from search.watchdog import Watchdog
 from trainables.job import Job
@@ -58,7 +58,7 @@ class RemoteTrial(Trainable):
 class _Coat:
     """Over the state, which Tune's snapshots leave out: the journal keeps it."""
 
-    _state: SweepState
+    _state: Attempts
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -67,7 +67,7 @@ class _Coat:
 class Proposals(_Coat, Searcher):
     """Hands out the sweep's trials. Tune's ids are forgotten at once: a trial's name is in its config."""
 
-    def __init__(self, state: SweepState, job: Job) -> None:
+    def __init__(self, state: Attempts, job: Job) -> None:
         super().__init__()
         self._state, self._job = state, job.model_dump(mode="json")
 
@@ -89,7 +89,7 @@ class Proposals(_Coat, Searcher):
 class Rungs(_Coat, FIFOScheduler):
     """Asks the state at every rung."""
 
-    def __init__(self, state: SweepState) -> None:
+    def __init__(self, state: Attempts) -> None:
         super().__init__()
         self._state = state
         self.controller: TuneController | None = None
@@ -118,7 +118,7 @@ class Rungs(_Coat, FIFOScheduler):
 class Halt(_Coat, Stopper):
     """Stops all trials when the state says so; what they are at is done again when the sweep is resumed."""
 
-    def __init__(self, state: SweepState) -> None:
+    def __init__(self, state: Attempts) -> None:
         self._state = state
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -131,7 +131,7 @@ class Halt(_Coat, Stopper):
 class Losses(_Coat, Callback):
     """Hears of each process that a trial lost. Tune would start it again however often; the state says whether."""
 
-    def __init__(self, state: SweepState, rungs: Rungs, watch: "Watch") -> None:
+    def __init__(self, state: Attempts, rungs: Rungs, watch: "Watch") -> None:
         self._state, self._rungs, self._watch, self.gave_up = state, rungs, watch, False
 
     def on_trial_recover(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
@@ -152,7 +152,7 @@ class Losses(_Coat, Callback):
 class Watch(_Coat, Callback):
     """Stops the process of a trial that makes no progress, from outside: it may be stuck in code that hears nothing."""
 
-    def __init__(self, state: SweepState, rungs: Rungs, job: Job, seconds: float, note: Callable[[str], None]) -> None:
+    def __init__(self, state: Attempts, rungs: Rungs, job: Job, seconds: float, note: Callable[[str], None]) -> None:
         """`seconds` without progress are too long; 0: nothing is ever stopped."""
         self._state, self._rungs, self._job, self._note = state, rungs, job, note
         self._dog = Watchdog(seconds, time.monotonic)

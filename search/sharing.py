@@ -17,11 +17,11 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from search.allotment import Allotment
+from search.attempts import Attempts
 from search.bridge import Proposals, Rungs, trial_name
 from search.cards import Refused, Request
 from search.config import SweepConfig
 from search.rungs import Continue
-from search.state import SweepState
 from spaces import InputError
 from trainables.job import Job
 
@@ -32,9 +32,7 @@ MEMORY = "memory"
 """In a trial's config: the bytes that torch may take of its card, or None for all."""
 
 
-def shared(
-    config: SweepConfig, state: SweepState
-) -> tuple[Allotment, "SharedProposals", "SharedRungs", list[Callback]]:
+def shared(config: SweepConfig, state: Attempts) -> tuple[Allotment, "SharedProposals", "SharedRungs", list[Callback]]:
     """What Tune is given for the Ray that is up: an allotment, and the three that ask it.
 
     InputError where a cluster's cards are not known: they may be about to start.
@@ -63,7 +61,7 @@ class _Nodes:
 class SharedProposals(Proposals):
     """Hands out trials as there is room for them."""
 
-    def __init__(self, state: SweepState, job: Job, allotment: Allotment) -> None:
+    def __init__(self, state: Attempts, job: Job, allotment: Allotment) -> None:
         super().__init__(state, job)
         self._allotment = allotment
 
@@ -80,7 +78,7 @@ class SharedProposals(Proposals):
 class SharedRungs(Rungs):
     """Asks the state at every rung, and gives trials what they need to the next."""
 
-    def __init__(self, state: SweepState, allotment: Allotment, cpus: float) -> None:
+    def __init__(self, state: Attempts, allotment: Allotment, cpus: float) -> None:
         super().__init__(state)
         self._allotment, self._cpus = allotment, cpus
         self._added: set[str] = set()

@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from itertools import count
 from typing import Any, Protocol
 
+from search.attempts import Assignment
 from search.config import SamplerKind
 from search.journal import Event, Keeper, Ledger
 from search.rungs import SchedulerKind, Stop, rule_for
-from search.state import Assignment, SweepState
+from search.state import SweepState
 from spaces import Cost, Recipe, Space
 
 
