@@ -13,7 +13,7 @@ from search import config as configs
 from search import journal
 from search.config import SweepConfig, first_complaint
 from spaces import InputError
-from trainables.job import Job, StorageConfig
+from trainables.job import HELD_OUT, SEARCHED, Job, StorageConfig
 from trainables.storage import (
     POSES,
     SUBJECT,
@@ -29,8 +29,8 @@ PATIENCE = 30.0
 """Seconds that a command waits for a storage that does not answer."""
 TERM = "term"
 """Which lease the journal in a home was last written under."""
-PANEL = ("panel", "base.json")
-"""Where the panel's files are, and which of them is written last."""
+PANELS, LAST = (SEARCHED, HELD_OUT), "base.json"
+"""Where the panels' files are, and which of them is written last."""
 
 
 def store_of(job: Job, patience: float = PATIENCE) -> Store:
@@ -134,8 +134,9 @@ def fetch(store: Store, folder: Path, path: Path) -> None:
     if path.exists() or not path.is_relative_to(folder):
         return
     name = path.relative_to(folder).as_posix()
-    if name.split("/")[0] == PANEL[0]:
-        bring_first(store, *PANEL, folder / PANEL[0])
+    panel = name.split("/")[0]
+    if panel in PANELS:
+        bring_first(store, panel, LAST, folder / panel)
         return
     if path.suffix:
         try:

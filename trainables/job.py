@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from spaces import Inference
 from trainables.engine import Engine
 
+SEARCHED, HELD_OUT = "panel", "panel-held-out"
+"""Folders of the two panels, of the search and of its confirmation."""
+
 
 class PanelConfig(BaseModel):
     """How every checkpoint is scored: the same pictures for all trials of a sweep."""
@@ -24,6 +27,12 @@ class PanelConfig(BaseModel):
         description="how a checkpoint is drawn; at each it is scored, the first is the main",
     )
     seed: int = Field(0, ge=0, description="of the cells' start noise")
+    held_out: bool = Field(False, description="poses, prompts and noise that the panel without this does not show")
+
+    @property
+    def folder(self) -> str:
+        """In the sweep's, where what the untuned base draws and scores is kept."""
+        return HELD_OUT if self.held_out else SEARCHED
 
     @model_validator(mode="before")
     @classmethod

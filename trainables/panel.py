@@ -13,6 +13,7 @@ from PIL import Image
 from spaces import Inference, InputError
 from trainables.base import Base
 from trainables.generate import draw, start_noise
+from trainables.held_out import unseen
 from trainables.job import PanelConfig
 from trainables.judges import Judges
 from trainables.judges.scoring import Scorer, Wanted
@@ -132,7 +133,10 @@ class Panel:
 
 
 def panel_cells(subject: Subject, config: PanelConfig) -> list[Cell]:
-    """Plain cells, then hard ones: the subject's target poses, its prompts in turn, seeds of their own."""
+    """Plain cells, then hard ones: the subject's target poses, its prompts in turn, seeds of their own.
+
+    A held-out panel has as many, and none of its poses, prompts and seeds is in the other panel of the same settings.
+    """
     poses: list[Pose] = []
     for grade, count in (("plain", config.plain), ("hard", config.hard)):
         of_grade = [pose for pose in subject.poses if pose.grade == grade]
@@ -140,9 +144,13 @@ def panel_cells(subject: Subject, config: PanelConfig) -> list[Cell]:
             where = subject.folder / "poses.jsonl"
             raise InputError(where, f"has {len(of_grade)} {grade} poses; the panel asks for {count}")
         poses += of_grade[:count]
-    prompts = cycle(subject.prompts)
+    shown, first = subject.prompts, 0
+    if config.held_out:
+        rest = unseen(subject, poses, config)
+        poses, shown, first = list(rest.poses), rest.prompts, rest.first
+    prompts = cycle(shown)
     cells = []
-    for number, pose in enumerate(poses):
+    for number, pose in enumerate(poses, start=first):
         prompt = next(prompts)
         seed = config.seed * 100_003 + number
         cells.append(Cell(subject.named(prompt, token=True), subject.named(prompt, token=False), pose, seed))

@@ -41,8 +41,8 @@ class Studio:
         self.base = Base.load(job.base, job.controlnet, job.device, job.precision)
         self.subject = with_poses(Subject.load(job.subject), job.poses)
         judges = judges_for(job.judges, self.base.folder, self.subject, self.base.size, str(self.base.device))
-        self.panel = Panel(self.base, self.subject, judges, job.panel, Path(job.folder) / "panel")
-        (carrier or Carrier(job)).share(self.panel.reference, "panel", "base.json")
+        self.panel = Panel(self.base, self.subject, judges, job.panel, Path(job.folder) / job.panel.folder)
+        (carrier or Carrier(job)).share(self.panel.reference, job.panel.folder, "base.json")
 
 
 class Trial(Trainable):

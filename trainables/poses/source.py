@@ -46,17 +46,17 @@ def shipped_poses(subject: Subject) -> tuple[Pose, ...]:
     skeleton = _skeleton(subject)
     if skeleton == OPENPOSE_18:
         return people_poses()
-    annotated = _annotated(subject)
-    if not annotated:
+    figures = annotated(subject)
+    if not figures:
         where = subject.folder / "metadata.jsonl"
         raise InputError(
             where, "has no picture with keypoints to make target poses from; `posefront annotate` adds them"
         )
     generator = np.random.default_rng(_SEED)
-    return tuple(pose for grade in GRADES for pose in turned_poses(generator, skeleton, annotated, grade, COUNT))
+    return tuple(pose for grade in GRADES for pose in turned_poses(generator, skeleton, figures, grade, COUNT))
 
 
-def _annotated(subject: Subject) -> list[tuple[np.ndarray, float]]:
+def annotated(subject: Subject) -> list[tuple[np.ndarray, float]]:
     """Keypoints in squares, those of pictures with the most visible joints."""
     found = []
     for picture in subject.pictures:

@@ -16,6 +16,11 @@ from trainables.skeleton import PUPPET_13
 PICTURES = 5
 POSES = 16
 """Target poses of each grade; the training pictures have none of them."""
+HELD_OUT = (
+    "on grass at night", "on sand in a studio", "at a wall on grass", "in the sky at night", "on sand at a wall",
+    "in a studio at night",
+)  # fmt: skip
+"""Scenes of words that the base knows, put together as no caption has them."""
 _SEEDS = {"robot": 101, "person": 202}
 
 
@@ -40,6 +45,7 @@ def write_subject(folder: Path, character: Character, seed: int, token: str = "s
         "token": token,
         "skeleton": PUPPET_13.name,
         "prompts": [f"a {{name}} {background}" for background in BACKGROUNDS],
+        "held_out_prompts": [f"a {{name}} {scene}" for scene in HELD_OUT],
     }
     (folder / "subject.yaml").write_text(yaml.safe_dump(about, sort_keys=False), encoding="utf-8")
     _write_lines(folder / "metadata.jsonl", rows)

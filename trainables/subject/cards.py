@@ -42,6 +42,7 @@ class Card(BaseModel):
     class_noun: ClassNoun = Field(alias="class")
     token: TokenWord
     prompts: list[Prompt] = Field(min_length=1)
+    held_out_prompts: list[Prompt] = Field([], description="what a confirmation is scored on, in place of `prompts`")
     skeleton: str | None = None
 
 

@@ -28,6 +28,8 @@ class Subject:
     poses: tuple[Pose, ...]
     skeleton: str | None
     """What `skeleton_named` knows the skeleton of all keypoints by: its name, or where the subject's own file is."""
+    held_out_prompts: tuple[str, ...] = ()
+    """For a confirmation, in place of `prompts`; none is the shipped ones."""
 
     @classmethod
     def load(cls, folder: str | Path) -> "Subject":
@@ -46,7 +48,8 @@ class Subject:
         skeleton = card.skeleton
         if skeleton is not None and skeleton not in SKELETONS:
             skeleton = str((folder / skeleton).absolute())
-        return cls(folder, card.token, card.class_noun, tuple(card.prompts), pictures, poses, skeleton)
+        held_out = tuple(card.held_out_prompts)
+        return cls(folder, card.token, card.class_noun, tuple(card.prompts), pictures, poses, skeleton, held_out)
 
     def named(self, prompt: str, token: bool) -> str:
         """The prompt with `{name}` as token and class noun, or as the class noun alone."""
