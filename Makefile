@@ -19,8 +19,8 @@ demo: setup  ## a real sweep on the embedded puppets, from nothing to a front in
 	$(BIN)/posefront show demo-$$n && \
 	echo "The front as a page: runs/demo-$$n/pareto.html. MLflow on localhost: make ui"
 
-test: lint
-	$(BIN)/python -m pytest
+test: lint  ## in two processes
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow

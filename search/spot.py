@@ -97,6 +97,8 @@ def drain(address: str | None, node: str | None, reason: str, deadline: float) -
 
 def watch(metadata: Metadata, every: float, file: Path, address: str | None, node: str | None) -> None:
     """Returns when this machine's notice has come and all were told."""
+    import ray._private.services  # noqa: F401  for `drain`: it takes seconds, and some clouds give no more than 30
+
     file.unlink(missing_ok=True)  # of a machine that was stopped and started
     silent = False
     while True:

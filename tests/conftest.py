@@ -18,6 +18,18 @@ os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
 
+_ROOT = Path(__file__).parent
+_SWEEPS = ("search", "benchmarks", "security/test_a_running_sweep.py")
+"""Below `tests`: what starts clusters, servers and drivers, and waits for them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For `-n 2 --dist loadgroup`: of the tests that start processes one at a time, beside those that compute."""
+    for item in items:
+        name = item.path.relative_to(_ROOT).as_posix()
+        item.add_marker(pytest.mark.xdist_group("sweeps" if name.startswith(_SWEEPS) else name))
+
+
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a base with random weights."""

@@ -3,6 +3,7 @@
 import json
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,7 +21,8 @@ class MetadataService(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.tokens: set[str] = set()
         self.actions: dict[str, str] = {}
-        self.asked = 0
+        self.asked = Counter[str]()
+        """How often each machine's notice was asked for."""
 
     def address(self, name: str) -> str:
         return f"http://127.0.0.1:{self.server_port}/{name}"
@@ -42,10 +44,10 @@ class _Handler(BaseHTTPRequestHandler):
         return self._answer(200, token)
 
     def do_GET(self) -> None:
-        self.server.asked += 1
+        name = self.path.removesuffix(INSTANCE_ACTION).strip("/")
+        self.server.asked[name] += 1
         if self.headers.get("X-aws-ec2-metadata-token") not in self.server.tokens:
             return self._answer(401, "")
-        name = self.path.removesuffix(INSTANCE_ACTION).strip("/")
         action = self.server.actions.get(name)
         if not self.path.endswith(INSTANCE_ACTION) or action is None:
             return self._answer(404, "")

@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 
 from benchmarks.faults.metadata import MetadataService
+from benchmarks.faults.sweeps import wait_for
 from trainables.notice import VARIABLE
 
 _HEALTH = {
@@ -125,9 +126,14 @@ class Nodes:
         return found
 
     def take(self, worker: Worker, seconds: float) -> float:
-        """Spot's notice for the node; its end in seconds since the epoch, which is the caller's to bring about."""
+        """Spot's notice for the node; its end in seconds since the epoch, which is the caller's to bring about.
+
+        A machine that has just started is not yet watched, and is waited for.
+        """
+        name = str(worker.number)
+        wait_for(lambda: self.spot.asked[name], 120, f"nobody watches node {name}")
         at = time.time() + seconds
-        self.spot.take(str(worker.number), at)
+        self.spot.take(name, at)
         return at
 
     def _watch(self, worker: Worker) -> subprocess.Popen:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,13 +47,15 @@ def test_of_three_nodes_one_is_killed_in_mid_sweep(cluster: Nodes, tmp_path: Pat
     assert "is to go on from its last checkpoint: its node was lost" in driver.output.read_text()
 
 
+@pytest.mark.slow
 def test_driver_and_store_are_killed(cluster: Nodes, tmp_path: Path):
     tally = campaign(cluster, tmp_path, PLAN, ("driver", "store"), 2, seed=3, gap=(0.1, 0.4), **QUIET)
     assert tally.wrong == [] and tally.killed == {"driver": 1, "store": 1}
 
 
+@pytest.mark.slow
 def test_a_node_that_spot_takes_away_costs_no_step(cluster: Nodes, tmp_path: Path):
-    tally = preemptions(cluster, tmp_path, PLAN, 1, seed=5, notice=6.0, gap=(0.5, 1.0), **QUIET)
+    tally = preemptions(cluster, tmp_path, replace(PLAN, pace=0.1), 1, seed=5, notice=6.0, gap=(0.5, 1.0), **QUIET)
     assert tally.wrong == [] and set(tally.lost) == {"preempted"} and tally.repeated == 0
 
 

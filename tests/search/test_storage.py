@@ -72,6 +72,9 @@ def finished(home: Path, where: str, trials: int = 6) -> Path:
     return home
 
 
+in_both_places = pytest.mark.parametrize("where", ["s3", pytest.param("folder", marks=pytest.mark.slow)], indirect=True)
+
+
 def store_of(where: str) -> Store:
     return Store(parse_address(where) / "small", patience=20)
 
@@ -166,16 +169,19 @@ def check_head_loss(process: subprocess.Popen, home: Path, again: Path, where: s
     assert show.find(again, "small").front
 
 
+@in_both_places
 def test_the_loss_of_the_head_loses_nothing(where, new_home):
     home, again = new_home("home"), new_home("new-head")
     check_head_loss(driver(home, 6, 0.25, where, "without-ray"), home, again, where, 6, "without-ray")
 
 
+@pytest.mark.slow
 def test_the_loss_of_the_head_loses_nothing_with_ray(s3, new_home):
     home, again, where = new_home("home"), new_home("new-head"), f"s3://{s3.bucket()}/sweeps"
     check_head_loss(driver(home, 8, 0.5, where), home, again, where, 8)
 
 
+@in_both_places
 def test_a_second_driver_is_refused_and_the_first_goes_on(where, new_home, tmp_path):
     home, second = new_home("home"), new_home("second")
     process = driver(home, 6, 0.3, where, "without-ray")
@@ -198,6 +204,7 @@ def test_a_second_driver_is_refused_and_the_first_goes_on(where, new_home, tmp_p
     check_complete(home, 6)
 
 
+@pytest.mark.slow
 def test_a_sweep_waits_for_a_server_that_answers_500_and_one_that_is_down(s3, new_home):
     home, where = new_home("home"), f"s3://{s3.bucket()}/sweeps"
     process = driver(home, 6, 0.3, where, "without-ray")
@@ -227,6 +234,7 @@ def test_a_storage_that_stays_away_stops_the_sweep_which_is_resumed(here, s3, ne
     config = small_sweep(home, 6, 0.0, where)
     monkeypatch.setattr(Store.__init__, "__defaults__", (1.0, *Store.__init__.__defaults__[1:]))  # of trials
     monkeypatch.setattr(depot, "LAST_PATIENCE", 1.0)
+    monkeypatch.setattr(lease, "BEAT", 1.0)
     without_ray(monkeypatch, lambda trial, rungs: s3.breaks_for(600) if trial == "t0002" and rungs == 1 else None)
     lines = Lines(config)
     try:
@@ -242,6 +250,7 @@ def test_a_storage_that_stays_away_stops_the_sweep_which_is_resumed(here, s3, ne
     check_complete(home, 6)
 
 
+@in_both_places
 def test_a_driver_that_is_taken_over_stops_and_the_other_goes_on(where, new_home, monkeypatch):
     """Without a signal, without a shared machine: by the lease alone."""
     monkeypatch.setattr(lease, "BEAT", 0.5)

@@ -124,7 +124,9 @@ def observed_once(folder: Path) -> Counter:
     return Counter((e.main.trial, e.main.steps) for e in events(folder) if isinstance(e, Observed))
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "how", [signal.SIGKILL, *(pytest.param(how, marks=pytest.mark.slow) for how in (signal.SIGINT, signal.SIGTERM))]
+)
 def test_a_driver_that_is_stopped_is_resumed_without_loss(tmp_path, how):
     folder, trials = tmp_path / "small", 8
     process = driver(tmp_path, trials, 0.4)
