@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from search.budget import HOUR, TRIALS, Meter, Plan
 from search.rungs import SchedulerKind
 from spaces import InputError, Space, parse_space
 from spaces.paths import NAME
@@ -29,7 +30,11 @@ class SweepConfig(BaseModel):
     space_name: str
     space_text: str = Field(description="the space's YAML")
     job: Job
-    trials: int = Field(24, ge=1, description="how many recipes are tried")
+    trials: int | None = Field(TRIALS, ge=1, description="how many recipes are tried; empty: as a budget allows")
+    gpu_hours: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="of GPUs, or of workers where there are none; empty is no bound"
+    )
+    hours: float | None = Field(None, gt=0, allow_inf_nan=False, description="by the clock; empty is no bound")
     sampler: SamplerKind = "tpe"
     scheduler: SchedulerKind = "asha-pareto"
     seed: int = Field(0, ge=0, description="of the proposals and of the trials' own seeds")
@@ -64,6 +69,17 @@ class SweepConfig(BaseModel):
     @property
     def folder(self) -> Path:
         return Path(self.job.folder)
+
+    @property
+    def plan(self) -> Plan:
+        """What the sweep was to do at most when it began; the journal knows of later plans."""
+        seconds = lambda hours: None if hours is None else HOUR * hours  # noqa: E731
+        return Plan(self.trials, seconds(self.gpu_hours), seconds(self.hours))
+
+    @property
+    def meter(self) -> Meter:
+        """Follows the sweep's ledger."""
+        return Meter(self.plan, self.gpus_per_trial)
 
     @property
     def space(self) -> Space:

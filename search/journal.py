@@ -10,10 +10,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import filelock
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from search.rungs import Continue, Decision, Stop
 from spaces import InputError, Observation, Recipe
@@ -102,6 +102,16 @@ class Ended:
 
 
 @dataclass(frozen=True)
+class Planned:
+    """The sweep was given other bounds than those that it had, from now on. None is no bound."""
+
+    time: float
+    trials: Annotated[int, Field(ge=1)] | None
+    gpu_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
+    seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
+
+
+@dataclass(frozen=True)
 class Tracked:
     """The sweep has a run in MLflow."""
 
@@ -139,7 +149,7 @@ class Closed:
     timing: Timing
 
 
-Event = Opened | Proposed | Observed | Lost | Outgrew | Ended | Tracked | Closed
+Event = Opened | Proposed | Observed | Lost | Outgrew | Ended | Planned | Tracked | Closed
 
 
 @dataclass
@@ -153,6 +163,8 @@ class Ledger:
     lost: dict[str, list[Lost]] = field(default_factory=dict)
     """By trial: how it went since it was scored last."""
     outgrown: list[Outgrew] = field(default_factory=list)
+    planned: Planned | None = None
+    """The last bounds, where they are not those of the sweep's start."""
     parent_run_id: str | None = None
     closed: Closed | None = None
     """The last event, if the driver ended in order."""
@@ -210,6 +222,8 @@ class Ledger:
             case Ended(trial=trial):
                 self.endings[trial] = event
                 self.statuses[event.status] += 1
+            case Planned():
+                self.planned = event
             case Tracked(parent_run_id=run):
                 self.parent_run_id = run
             case Closed():
@@ -424,6 +438,8 @@ def _event(values: dict[str, Any]) -> Event:
             return Outgrew(**values)
         case "ended":
             return Ended(**values)
+        case "planned":
+            return Planned(**values)
         case "tracked":
             return Tracked(**values)
         case "closed":

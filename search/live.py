@@ -10,7 +10,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from search.journal import Ended, Event, Ledger, Lost, Observed
+from search.budget import Meter, Plan, of
+from search.journal import Ended, Event, Ledger, Lost, Observed, Planned
 from search.rungs import Continue
 from search.tally import Tally
 from spaces import Space
@@ -36,16 +37,20 @@ class Reporter(Protocol):
         """The sweep is over."""
 
 
-def reporter(console: Console, space: Space, trials: int) -> Reporter:
+def reporter(console: Console, space: Space, bounds: Meter) -> Reporter:
     """A live table on a terminal, plain lines elsewhere."""
-    return (LiveTable if console.is_terminal else PlainLines)(console, space, trials)
+    return LiveTable(console, space, bounds) if console.is_terminal else PlainLines(console, space, bounds)
 
 
 class PlainLines:
     """One line for each observation and each ending, after `elapsed` seconds: since now, unless it is told."""
 
-    def __init__(self, console: Console, space: Space, trials: int, elapsed: Callable[[], float] | None = None) -> None:
-        self._console, self._space, self._trials = console, space, trials
+    def __init__(
+        self, console: Console, space: Space, bounds: Meter | int | None, elapsed: Callable[[], float] | None = None
+    ) -> None:
+        """`bounds`: what the sweep may do, or only how many trials."""
+        self._console, self._space = console, space
+        self._bounds = bounds if isinstance(bounds, Meter) else Meter(Plan(bounds))
         self._tally = Tally(space)
         began = time.monotonic()
         self._elapsed = elapsed or (lambda: time.monotonic() - began)
@@ -70,11 +75,14 @@ class PlainLines:
                 self._line(f"{event.trial} is to go on from its last checkpoint: {event.reason}")
             case Ended():
                 value = self._tally.hypervolume(ledger)
-                count = f"{len(ledger.endings)} of {self._trials} trials, hypervolume {value:.3f}"
+                ended = of(len(ledger.endings), self._bounds.plan(ledger).trials)
+                count = f"{ended} trials, hypervolume {value:.3f}"
                 self._line(
                     f"{event.trial} {event.status} ({count})"
                     + (f": {event.reason}" if event.status == "failed" else "")
                 )
+            case Planned():
+                self._line(f"from here on: {self._bounds.plan(ledger).in_words}")
 
     def note(self, text: str) -> None:
         self._line(redacted(text))
@@ -89,11 +97,14 @@ class PlainLines:
 class LiveTable:
     """A table that stays in place; notes scroll above it."""
 
-    def __init__(self, console: Console, space: Space, trials: int) -> None:
-        self._trials, self._workers, self._waits_for = trials, 0, "starting Ray"
+    def __init__(self, console: Console, space: Space, bounds: Meter | int | None) -> None:
+        """`bounds`: what the sweep may do, or only how many trials."""
+        self._bounds = bounds if isinstance(bounds, Meter) else Meter(Plan(bounds))
+        self._workers, self._waits_for = 0, "starting Ray"
         self._began = time.monotonic()
         self._tally = Tally(space)
-        self._progress = self._tally.progress(Ledger(), trials)
+        self._ledger = Ledger()
+        self._progress = self._tally.progress(self._ledger, self._bounds.plan(self._ledger).trials)
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=1)
 
     def opened(self, text: str) -> None:
@@ -104,7 +115,8 @@ class LiveTable:
         self._workers, self._waits_for = workers, "" if workers else "waiting for nodes"
 
     def event(self, event: Event, ledger: Ledger) -> None:
-        self._progress = self._tally.progress(ledger, self._trials)
+        self._ledger = ledger
+        self._progress = self._tally.progress(ledger, self._bounds.plan(ledger).trials)
 
     def note(self, text: str) -> None:
         self._live.console.print(redacted(text), markup=False, highlight=False)
@@ -119,7 +131,7 @@ class LiveTable:
         table.add_column(style="bold")
         table.add_column()
         counts = f"{seen.running} running, {seen.finished} finished, {seen.stopped} stopped, {seen.failed} failed"
-        table.add_row("trials", f"{seen.ended} of {seen.trials}: {counts}")
+        table.add_row("trials", f"{of(seen.ended, seen.trials)}: {counts}")
         table.add_row("rungs", "  ".join(f"{rung}: {count}" for rung, count in seen.reached))
         table.add_row("front", f"{seen.front} observations, hypervolume {seen.hypervolume:.4f}")
         for objective, best in seen.best:
@@ -127,10 +139,14 @@ class LiveTable:
             drawn = f", {best.label}" if best.label else ""
             table.add_row(f"best {objective.name}", f"{value:.3f}  ({best.trial} at {best.steps} steps{drawn})")
         elapsed = time.monotonic() - self._began
-        left = seen.seconds_left(max(1, self._workers))
+        workers = max(1, self._workers)
+        known = (seen.seconds_left(workers), self._bounds.seconds_left(self._ledger, workers))
+        left = min((seconds for seconds in known if seconds is not None), default=None)
         waiting = f", {self._waits_for}" if self._waits_for and not seen.busy else ""
+        if budget := self._bounds.in_words(self._ledger):
+            table.add_row("budget", budget)
         table.add_row("time", _clock(elapsed) + (waiting if left is None else f", about {_clock(left)} left"))
-        return Group(Text(), ProgressBar(total=seen.trials, completed=seen.ended, width=60), table)
+        return Group(Text(), ProgressBar(total=1.0, completed=self._bounds.share(self._ledger), width=60), table)
 
 
 def _clock(seconds: float) -> str:

@@ -28,7 +28,7 @@ def write(sweep: SweepConfig, uri: str | None, say: Callable[[str], None]) -> Mi
     journal = Journal(sweep.folder)
     try:
         ledger = journal.ledger
-        status = "finished" if len(ledger.endings) >= sweep.trials else "interrupted"
+        status = sweep.meter.over(ledger) or "interrupted"
         target = sweep if uri is None else sweep.model_copy(update={"tracking_uri": uri})
 
         def opened(run: str) -> None:

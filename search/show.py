@@ -14,6 +14,7 @@ from rich.table import Table
 
 from analysis.paces import paces
 from search import journal, remote
+from search.budget import in_hold, of
 from search.config import SweepConfig
 from search.front import front_of, hypervolume_of, knee_of
 from search.journal import Ledger
@@ -36,7 +37,7 @@ class Found:
     space: Space
     ledger: Ledger
     status: str
-    """`running`, `finished` or `interrupted`."""
+    """`running`, `finished`, `finished: budget spent` or `interrupted`."""
     front: list[Observation]
     knee: Observation | None
     hypervolume: float
@@ -100,10 +101,12 @@ def as_json(found: Found) -> str:
 
 def to_console(found: Found, console: Console) -> None:
     """The front as a table, the knee's recipe, and what failed."""
-    ledger = found.ledger
-    ended = f"{len(ledger.endings)} of {found.config.trials} trials ended"
+    ledger, meter = found.ledger, found.config.meter
+    ended = f"{of(len(ledger.endings), meter.plan(ledger).trials)} trials ended"
     console.print(f"[bold]{found.config.name}[/]: {found.status}, {ended}, {len(ledger.table)} observations, "
                   f"hypervolume {found.hypervolume:.4f}", highlight=False)  # fmt: skip
+    if budget := meter.in_words(ledger):
+        console.print(f"Spent: {budget}.", highlight=False)
     if not found.front:
         console.print("No observation yet.")
     else:
@@ -128,6 +131,9 @@ def to_console(found: Found, console: Console) -> None:
             console.print(f"{ending.trial} failed: {ending.reason}", markup=False, highlight=False, soft_wrap=True)
     if found.status == "interrupted":
         console.print(f"`posefront resume {found.config.name}` goes on with it.", highlight=False)
+    elif found.status != "running" and ledger.unfinished:
+        console.print(f"{in_hold(ledger)}: `posefront resume {found.config.name}` with a larger budget, such as "
+                      "--gpu-hours +1 or --hours +1, goes on with it.", highlight=False)  # fmt: skip
 
 
 def recipe_yaml(observation: Observation) -> str:
@@ -171,7 +177,7 @@ def _status(settings: SweepConfig, ledger: Ledger) -> str:
         return "running"
     if settings.job.storage is not None and is_driven(remote.store_of(settings.job)):
         return "running"
-    return "finished" if len(ledger.endings) >= settings.trials else "interrupted"
+    return settings.meter.over(ledger) or "interrupted"
 
 
 def _trial(ledger: Ledger, trial: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from itertools import count
 from typing import Any, Protocol
 
 from search.attempts import Assignment
+from search.budget import Plan
 from search.config import SamplerKind
 from search.journal import Event, Keeper, Ledger
 from search.rungs import SchedulerKind, Stop, rule_for
@@ -75,7 +76,7 @@ class Sweep(Protocol):
 def virtual(
     space: Space,
     clock: Clock,
-    trials: int,
+    trials: int | Plan,
     seed: int = 0,
     sampler: SamplerKind = "tpe",
     scheduler: SchedulerKind = "asha-pareto",

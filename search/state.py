@@ -1,7 +1,7 @@
 """A sweep as Ray sees it, without Ray: what to run next, and what a result means."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
@@ -9,15 +9,18 @@ import numpy as np
 
 from search.ahead import begun
 from search.attempts import MAX_FAILURES, Assignment, Attempts
+from search.budget import SPENT, Gpus, Meter, Plan
 from search.config import SamplerKind
-from search.journal import Ended, Event, Keeper, Ledger, Observed, Proposed
-from search.rungs import Decision, Rule
+from search.journal import Cause, Ended, Event, Keeper, Ledger, Observed, Proposed
+from search.rungs import Continue, Decision, Rule, Stop
 from search.sampler import Sampler
 from search.standings import Standings
 from spaces import Observation, Recipe, Space
 
 REPEATS = 20
 """How often a recipe that was tried already is proposed anew, before it is taken as it is."""
+NO_END = 1_000_000_000
+"""So many trials are left where no number bounds them."""
 
 _New = tuple[Recipe, dict[str, Any]]
 
@@ -31,15 +34,19 @@ class SweepState(Attempts):
         rule: Rule,
         sampler_kind: SamplerKind,
         seed: int,
-        trials: int,
+        trials: int | Plan,
         journal: Keeper,
         notify: Callable[[Event], None],
         clock: Callable[[], float] = time.time,
         max_failures: int = MAX_FAILURES,
         note: Callable[[str], None] = lambda text: None,
+        gpus: Gpus = 0.0,
     ) -> None:
+        """`trials`: how many, or all bounds of the sweep as it began; `gpus` of a trial is what a budget counts by."""
         super().__init__(journal, notify, clock, max_failures, note)
-        self.rule, self.seed, self.trials = rule, seed, trials
+        self.rule, self.seed = rule, seed
+        self._told_spent = False
+        self._meter = Meter(trials if isinstance(trials, Plan) else Plan(trials), gpus)
         ledger = journal.ledger
         self.sampler, self._proposal = _replayed(ledger, space, sampler_kind, seed)
         self._coming: Future[_New] | None = None
@@ -52,12 +59,22 @@ class SweepState(Attempts):
 
     @property
     def left(self) -> int:
-        """How many trials are yet to be handed out."""
-        return len(self._waiting) + max(0, self.trials - len(self.ledger.proposals))
+        """How many trials are yet to be handed out; of a sweep without a number of them very many."""
+        return 0 if self._spent else len(self._waiting) + self._unproposed
 
     @property
     def done(self) -> bool:
-        return len(self.ledger.endings) >= self.trials
+        return self.over is not None
+
+    @property
+    def over(self) -> str | None:
+        """How the sweep has ended, in words; None while there is something left to do."""
+        return self._meter.over(self.ledger, self._now)
+
+    def record(self, result: Mapping[str, Any]) -> Decision:
+        """As for any trial; one that would go on is held at its rung when the budget is spent."""
+        decision = super().record(result)
+        return Stop("stopped", SPENT) if isinstance(decision, Continue) and self._spent else decision
 
     def look_ahead(self) -> None:
         """From now on each proposal is drawn in the background, as soon as the one before it is handed out.
@@ -68,9 +85,34 @@ class SweepState(Attempts):
         self._ahead = True
         self._draw_next()
 
+    def lost(self, trial: str, cause: Cause, reason: str) -> bool:
+        """As for any trial; when the budget is spent it waits for more."""
+        return super().lost(trial, cause, reason) and not self._spent
+
+    @property
+    def _now(self) -> float | None:
+        """Asked for only where the clock bounds the sweep."""
+        return None if self._meter.plan(self.ledger).seconds is None else self._clock()
+
+    @property
+    def _spent(self) -> bool:
+        spent = self._meter.spent(self.ledger, self._now)
+        if spent and not self._told_spent:
+            self._told_spent = True
+            self._note(f"{SPENT} ({self._meter.in_words(self.ledger)}): what runs is scored at its next rung and held")
+        return spent
+
+    @property
+    def _unproposed(self) -> int:
+        trials = self._meter.plan(self.ledger).trials
+        return NO_END if trials is None else max(0, trials - len(self.ledger.proposals))
+
+    def _next_trial(self) -> Assignment | None:
+        return None if self._spent else super()._next_trial()
+
     def _new_trial(self) -> Assignment | None:
         number = len(self.ledger.proposals) + 1
-        if number > self.trials:
+        if not self._unproposed:
             return None
         recipe, values = self._coming.result() if self._coming else self._new_recipe(self.sampler.proposal())
         seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
@@ -85,8 +127,8 @@ class SweepState(Attempts):
         return self._standings.decide(checkpoint)
 
     def _draw_next(self) -> None:
-        proposal, more = self._proposal, len(self.ledger.proposals) < self.trials
-        self._coming = begun(lambda: self._new_recipe(proposal)) if more else None
+        proposal = self._proposal
+        self._coming = begun(lambda: self._new_recipe(proposal)) if self._unproposed else None
 
     def _new_recipe(self, propose: Callable[[int], dict[str, Any]]) -> _New:
         for attempt in range(REPEATS + 1):

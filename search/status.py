@@ -5,12 +5,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
 
 from search import config, journal
+from search.budget import of
 from search.driver import driver_of
 from search.journal import Ledger
 from search.live import PlainLines
@@ -26,11 +26,12 @@ class Status:
     """One sweep. Fields are plain, so that they travel."""
 
     name: str
-    state: Literal["running", "finished", "interrupted"]
+    state: str
+    """`running`, `finished`, `finished: budget spent` or `interrupted`."""
     driver: str
     """Where it runs, or ran last; empty where that was not written down."""
-    trials: int
-    """How many there are to be."""
+    trials: int | None
+    """How many there are to be; None where no number bounds them."""
     running: int
     """Trials that were started and have not ended."""
     finished: int
@@ -43,6 +44,8 @@ class Status:
     hypervolume: float
     heard: float | None
     """When the last event was, in seconds since the epoch; None before the first."""
+    spent: str = ""
+    """Of its budgets of seconds, in words; empty where it has none."""
 
     @property
     def ended(self) -> int:
@@ -52,7 +55,8 @@ class Status:
 def status_of(home: Path, name: str) -> Status:
     """InputError when there is no such sweep."""
     found = find(home, name)
-    seen = Tally(found.space).progress(found.ledger, found.config.trials)
+    meter = found.config.meter
+    seen = Tally(found.space).progress(found.ledger, meter.plan(found.ledger).trials)
     happened = journal.events(found.config.folder)
     driver = driver_of(found.config.folder)
     return Status(
@@ -68,6 +72,7 @@ def status_of(home: Path, name: str) -> Status:
         front=seen.front,
         hypervolume=seen.hypervolume,
         heard=happened[-1].time if happened else None,
+        spent=meter.in_words(found.ledger),
     )
 
 
@@ -92,13 +97,13 @@ def table(found: Sequence[Status], jobs: dict[str, str] | None = None) -> Table:
     """A row for each sweep; `jobs`, where there is a cluster, says of a sweep's name what its last job does."""
     rows = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for name in ("sweep", "state", *([] if jobs is None else ["job"])):
-        rows.add_column(name, no_wrap=True)
+        rows.add_column(name, no_wrap=name != "state")
     for name in ("trials", "failed", "scored", "front", "hypervolume", "last heard"):
         rows.add_column(name, no_wrap=True, justify="right")
     for each in found:
         job = [] if jobs is None else [jobs.get(each.name, "")]
         heard = "" if each.heard is None else f"{ago(time.time() - each.heard)} ago"
-        counts = [f"{each.ended} of {each.trials}", str(each.failed), str(each.checkpoints), str(each.front)]
+        counts = [of(each.ended, each.trials), str(each.failed), str(each.checkpoints), str(each.front)]
         rows.add_row(each.name, each.state, *job, *counts, f"{each.hypervolume:.4f}", heard)
     return rows
 
@@ -106,7 +111,7 @@ def table(found: Sequence[Status], jobs: dict[str, str] | None = None) -> Table:
 def tell(home: Path, name: str, console: Console, last: int, follow: bool) -> None:
     """Prints the `last` lines of what happened in a sweep, and with `follow` goes on until no driver has it."""
     settings, ledger, seen = config.load(home, name), Ledger(), 0
-    lines = PlainLines(console, settings.space, settings.trials, lambda: ledger.seconds)
+    lines = PlainLines(console, settings.space, settings.meter, lambda: ledger.seconds)
     skip = len(journal.events(settings.folder)) - last
     while True:
         running = journal.is_running(settings.folder)  # before its last events are read

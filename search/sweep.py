@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from analysis.observations import INFERENCES_PARAM
+from search.budget import More
 from search.checks import check_address, check_job
 from search.clock import SteadyClock
 from search.config import SweepConfig, check_new
@@ -69,6 +70,8 @@ class Outcome:
     """What MLflow lacks."""
     halted: str | None = None
     """Why it was interrupted, if nobody asked for it."""
+    over: str | None = None
+    """How it is over, in words."""
 
 
 def run(config: SweepConfig, reporter: Reporter, trainable: type | None = None) -> Outcome:
@@ -84,16 +87,22 @@ def run(config: SweepConfig, reporter: Reporter, trainable: type | None = None) 
         return _drive(depot, reporter, trainable, began)
 
 
-def resume(config: SweepConfig, reporter: Reporter, trainable: type | None = None, take_over: bool = False) -> Outcome:
+def resume(
+    config: SweepConfig,
+    reporter: Reporter,
+    trainable: type | None = None,
+    take_over: bool = False,
+    more: More | None = None,
+) -> Outcome:
     """Goes on with a sweep: the trials that had not ended first, then new ones.
 
     What is missing in MLflow is made up for, even when all trials have ended. `take_over` ends another driver's hold
-    of a sweep that is on a storage.
+    of a sweep that is on a storage. `more` are new bounds; InputError, with nothing changed, where they are none.
     """
     began = time.monotonic()
     with opened(config, reporter.note, take_over=take_over) as depot:
         _check(config, trainable)
-        return _drive(depot, reporter, trainable, began)
+        return _drive(depot, reporter, trainable, began, more)
 
 
 def _check(config: SweepConfig, trainable: type | None) -> None:
@@ -105,13 +114,15 @@ def _check(config: SweepConfig, trainable: type | None) -> None:
 
 
 @terminable()
-def _drive(depot: AtHome | Depot, reporter: Reporter, trainable: type | None, began: float) -> Outcome:
+def _drive(
+    depot: AtHome | Depot, reporter: Reporter, trainable: type | None, began: float, more: More | None = None
+) -> Outcome:
     from search.recorder import Recorder
     from search.state import SweepState
 
     config = depot.config
     clock, space, busy = SteadyClock(), config.space, 0.0
-    journal = _open_journal(config, Opened(clock()))
+    journal = _open_journal(config, Opened(clock()), more)
 
     def tracked(run: str) -> None:
         known = journal.ledger.parent_run_id
@@ -139,6 +150,8 @@ def _drive(depot: AtHome | Depot, reporter: Reporter, trainable: type | None, be
     status: Literal["finished", "interrupted", "failed"] = "failed"
     workers, start, state, halted = 0, 0.0, None, None
     reporter.opened(f"sweep {config.name} in {config.folder}")
+    if more:
+        reporter.note(f"from here on: {config.meter.plan(journal.ledger).in_words}")
     try:
         rule = rule_for(config.scheduler, space)
         state = SweepState(
@@ -146,12 +159,13 @@ def _drive(depot: AtHome | Depot, reporter: Reporter, trainable: type | None, be
             rule,
             config.sampler,
             config.seed,
-            config.trials,
+            config.plan,
             journal,
             notify,
             clock,
             config.max_failures,
             reporter.note,
+            config.gpus_per_trial,
         )
         if not state.done:
             with _ray(config) as workers:
@@ -177,7 +191,8 @@ def _drive(depot: AtHome | Depot, reporter: Reporter, trainable: type | None, be
         drain = time.monotonic()
         depot.drain()
         halted = (state and state.halted) or halted
-        missing = recorder.close(status, HALTED_PATIENCE if halted else None)
+        over = state.over if state and status == "finished" else None
+        missing = recorder.close(over or status, HALTED_PATIENCE if halted else None)
         reporter.close()
         if status != "failed":
             now = time.monotonic()
@@ -187,17 +202,24 @@ def _drive(depot: AtHome | Depot, reporter: Reporter, trainable: type | None, be
         journal.close()
         depot.close()
     shutil.rmtree(config.folder / RAY_FOLDER, ignore_errors=True)
-    return Outcome(status, timing, missing, halted)
+    return Outcome(status, timing, missing, halted, over)
 
 
-def _open_journal(config: SweepConfig, first: Opened) -> Journal:
+def _open_journal(config: SweepConfig, first: Opened, more: More | None = None) -> Journal:
     try:
         journal = Journal(config.folder)
     except OSError as error:
         raise InputError(config.folder, f"cannot be written: {disk_trouble(error) or error}") from None
     try:
+        plan = more.plan(config.meter.plan(journal.ledger), journal.ledger) if more else None
+    except InputError:
+        journal.close()
+        raise
+    try:
         Driver.me().save(config.folder)
         journal.append(first)
+        if plan is not None:
+            journal.append(plan.event(first.time))
     except OSError as error:
         journal.close()
         raise InputError(config.folder, f"cannot be written: {disk_trouble(error) or error}") from None
@@ -213,7 +235,8 @@ def open_tracking(config: SweepConfig, ledger: Ledger, fetch: Callable[[Path], N
 
     identity = f"{config.name}@{ledger.began}"
     tracking = Tracking(config.tracking_uri, config.artifacts, config.name, ledger.parent_run_id, identity, fetch)
-    tracking.describe(_described(config), {"sweep": config.name, "version": version("posefront")})
+    tags = {"sweep": config.name, "version": version("posefront"), "bounds": config.meter.plan(ledger).in_words}
+    tracking.describe(_described(config), tags)
     return tracking
 
 
@@ -224,7 +247,7 @@ def _described(config: SweepConfig) -> dict[str, Any]:
     return {
         "space": config.space_name, "subject": subject, "base": job.base, "controlnet": job.controlnet,
         "objectives": ", ".join(o.name for o in space.objectives), "rungs": ", ".join(map(str, space.rungs)),
-        "eta": space.eta, "trials": config.trials, "sampler": config.sampler, "scheduler": config.scheduler,
+        "eta": space.eta, "trials": config.trials or "", "sampler": config.sampler, "scheduler": config.scheduler,
         "seed": config.seed, "precision": job.precision, "panel": job.panel.model_dump_json(exclude={"inferences"}),
         INFERENCES_PARAM: json.dumps([inference.model_dump() for inference in job.panel.inferences]),
     }  # fmt: skip

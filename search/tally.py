@@ -24,8 +24,8 @@ class Speed:
 class Progress:
     """How far a sweep is."""
 
-    trials: int
-    """How many there are to be."""
+    trials: int | None
+    """How many there are to be; None where no number bounds them."""
     running: int
     """Started and not ended."""
     finished: int
@@ -51,13 +51,14 @@ class Progress:
         return self.finished + self.stopped + self.failed
 
     def seconds_left(self, workers: int) -> float | None:
-        """From the steps that trials took so far; the running ones are taken to be half way. None before the first end.
+        """From the steps that trials took so far; the running ones are taken to be half way. None before the first
+        end, and without a number of trials.
 
         Each device is taken to go on at its own pace, with as many of the workers as it has of the running trials.
         """
         working = sum(speed.trials for speed in self.speeds)
         rate = sum(s.steps / s.seconds * s.trials / working for s in self.speeds if s.seconds and s.trials) * workers
-        if self.ended == 0 or rate == 0:
+        if self.ended == 0 or rate == 0 or self.trials is None:
             return None
         each = sum(speed.steps for speed in self.speeds) / (self.ended + self.running / 2)
         return each * (self.trials - self.ended - self.running / 2) / rate
@@ -81,7 +82,7 @@ class Tally:
         self._follow(ledger)
         return self._front.volume
 
-    def progress(self, ledger: Ledger, trials: int) -> Progress:
+    def progress(self, ledger: Ledger, trials: int | None) -> Progress:
         """How far the sweep is on its way to so many trials."""
         self._follow(ledger)
         best = tuple((o, seen) for o, (_, seen) in zip(self._objectives, self._best, strict=False))

@@ -75,6 +75,7 @@ class _Child:
     has_params: bool = True
     on_front: bool = False
     ended: bool = False
+    held: bool = False
 
 
 class Tracking:
@@ -153,6 +154,10 @@ class Tracking:
             params = [Param(name, str(value)) for name, value in recipe.flat().items()]
             self._client.log_batch(child.run_id, params=params)
             child.has_params = True
+        if child.held:
+            self._client.set_tag(child.run_id, "status", "running")
+            self._client.update_run(child.run_id, status="RUNNING")
+            child.held = False
 
     def observed(self, checkpoint: Sequence[Observation], folder: Path, at: float) -> None:
         """Scores and costs at step = training steps, and the checkpoint's `grid.png` if it drew one.
@@ -235,9 +240,18 @@ class Tracking:
                 child.on_front = False
 
     def finish(self, status: str) -> None:
-        """Closes the sweep's run: `finished`, `interrupted` or `failed`."""
+        """Closes the sweep's run: `finished`, `interrupted` or `failed`; what comes after a colon says more.
+
+        A trial that a finished sweep has not ended is held at its rung, and goes on if the sweep is given more.
+        """
+        ended = status.partition(":")[0]
+        for child in self._children.values():
+            if ended == "finished" and not child.ended and not child.held:
+                self._client.set_tag(child.run_id, "status", "held")
+                self._client.update_run(child.run_id, status="SCHEDULED")
+                child.held = True
         self._client.set_tag(self.parent_run_id, "status", status)
-        self._client.set_terminated(self.parent_run_id, RUN_STATUS[status])
+        self._client.set_terminated(self.parent_run_id, RUN_STATUS[ended])
 
     def _picture(self, child: _Child, steps: int, path: Path) -> None:
         from PIL import Image
@@ -295,7 +309,8 @@ class Tracking:
             stale={int(path.removeprefix("adapter-")) for path in artifacts if "adapter-" in path},
             has_params=bool(run.data.params),
             on_front=run.data.tags.get("front") == "yes",
-            ended=run.info.status != "RUNNING",
+            ended=run.info.status not in ("RUNNING", "SCHEDULED"),
+            held=run.info.status == "SCHEDULED",
         )
 
     def _delete_artifacts(self, run_id: str, path: str) -> None:

@@ -41,6 +41,8 @@ def status(
         print(to_line(found))
         return
     console.print(table(found) if found else f"No sweep under {home}.", markup=False, highlight=False)
+    if name is not None and found[0].spent:
+        console.print(f"Spent: {found[0].spent}.", markup=False, highlight=False)
     if name is not None:
         tell(home.absolute(), name, console, LAST, follow)
 

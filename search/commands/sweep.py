@@ -72,7 +72,18 @@ Tf32 = Annotated[
 ]
 PanelSteps = Annotated[int, typer.Option(min=1, help="Sampler steps of a scored picture.", rich_help_panel=TRIAL)]
 
-Trials = Annotated[int, typer.Option(min=1, help="How many recipes are tried.", rich_help_panel=SEARCH)]
+Trials = Annotated[
+    int | None,
+    typer.Option(min=1, help="How many recipes are tried; default: 24, or as a budget allows.", rich_help_panel=SEARCH),
+]
+GpuHours = Annotated[
+    float | None,
+    typer.Option(help="Budget: hours of GPUs, or of workers where trials have none.", rich_help_panel=SEARCH),
+]
+Hours = Annotated[float | None, typer.Option(help="Budget: hours by the clock.", rich_help_panel=SEARCH)]
+MoreTrials = Annotated[str | None, typer.Option("--trials", help="+20 for 20 more, 60 for 60 in all.")]
+MoreGpuHours = Annotated[str | None, typer.Option("--gpu-hours", help="+1 for an hour more, 4 for 4 in all.")]
+MoreHours = Annotated[str | None, typer.Option("--hours", help="By the clock, in the same way.")]
 SamplerName = Annotated[
     Literal["tpe", "nsga2", "random"], typer.Option(help="Who proposes recipes.", rich_help_panel=SEARCH)
 ]
@@ -131,7 +142,9 @@ def settings(
     compile: Compile = False,
     tf32: Tf32 = False,
     panel_steps: PanelSteps = PANEL.steps,
-    trials: Trials = 24,
+    trials: Trials = None,
+    gpu_hours: GpuHours = None,
+    hours: Hours = None,
     sampler: SamplerName = "tpe",
     scheduler: SchedulerName = "asha-pareto",
     seed: Seed = 0,
@@ -146,6 +159,7 @@ def settings(
     home: Home = Path("runs"),
 ) -> "SweepConfig":
     """What these options ask for. InputError for the first mistake that shows without reading subject and models."""
+    from search.budget import TRIALS
     from search.config import SweepConfig, check_new, free_name
     from search.remote import is_taken, storage_for
 
@@ -175,7 +189,9 @@ def settings(
         space_name=chosen.name,
         space_text=space_file(space).read_text(encoding="utf-8"),
         job=job,
-        trials=trials,
+        trials=TRIALS if trials is None and gpu_hours is None and hours is None else trials,
+        gpu_hours=gpu_hours,
+        hours=hours,
         sampler=sampler,
         scheduler=scheduler,
         seed=seed,
@@ -202,6 +218,9 @@ def sweep(**options: Any) -> None:
 def resume(
     context: typer.Context,
     name: Name,
+    trials: MoreTrials = None,
+    gpu_hours: MoreGpuHours = None,
+    hours: MoreHours = None,
     address: Jobs = None,
     home: Home = Path("runs"),
     storage: Storage = None,
@@ -211,6 +230,7 @@ def resume(
 ) -> None:
     """Goes on with a sweep that was interrupted, with the same rungs, and makes up for what MLflow lacks.
 
+    With --trials, --gpu-hours or --hours it may do more than it was given, also when it has finished.
     With --storage also where this home has nothing of it: after the loss of the machine that drove it. With --address
     a sweep that is on a cluster, by the code that is here.
     """
@@ -218,13 +238,18 @@ def resume(
         from search.commands.submit import resume_there
 
         where = ["--storage", storage] if storage is not None and was_given(context, "storage") else []
-        resume_there(name, address, [*home_there(context, home), *where, *(["--take-over"] if take_over else [])])
+        bounds = {"--trials": trials, "--gpu-hours": gpu_hours, "--hours": hours}
+        given = [word for option, value in bounds.items() if value is not None for word in (option, value)]
+        more = [*given, *(["--take-over"] if take_over else [])]
+        resume_there(name, address, [*home_there(context, home), *where, *more])
         return
+    from search.budget import More
     from search.remote import locate
     from search.sweep import resume as go_on
 
     config = locate(home.absolute(), name, storage)
-    _drive(partial(go_on, take_over=take_over), config, home.absolute())
+    more = More(trials, gpu_hours, hours)
+    _drive(partial(go_on, take_over=take_over, more=more), config, home.absolute())
 
 
 def models(space: Space, base: str | None, controlnet: str | None) -> dict[str, str | None]:
@@ -268,16 +293,17 @@ def number(option: str, text: str, right: str, least: float) -> float:
 
 def _drive(go: Callable[..., Any], config: "SweepConfig", home: Path) -> None:
     """Runs or resumes, and says how it went and what to do next."""
+    from search.budget import in_hold
     from search.journal import read
     from search.live import reporter
 
     console = Console()
     say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
-    outcome = go(config, reporter(console, config.space, config.trials))
+    outcome = go(config, reporter(console, config.space, config.meter))
     at = "" if home == Path("runs").absolute() else f" --home {home}"
     timing = outcome.timing
     say(
-        f"{outcome.status.capitalize()} after {timing.wall:.1f} s: "
+        f"{(outcome.over or outcome.status).capitalize()} after {timing.wall:.1f} s: "
         f"{timing.busy:.1f} s of work by {timing.workers} workers, {timing.overhead:.1%} overhead "
         f"(Ray's start {timing.start:.1f} s, the end {timing.drain:.1f} s)."
     )
@@ -290,7 +316,10 @@ def _drive(go: Callable[..., Any], config: "SweepConfig", home: Path) -> None:
     if outcome.status == "interrupted":
         say(f"`posefront resume {config.name}{at}` goes on with it.")
         raise typer.Exit(130)
-    if not read(config.folder).observed:
+    ledger = read(config.folder)
+    if ledger.unfinished:
+        say(f"{in_hold(ledger)}: `posefront resume {config.name}{at} --gpu-hours +1` (or --hours +1) goes on with it.")
+    if not ledger.observed:
         say(f"No trial was scored; `posefront show {config.name}{at}` lists the reasons.")
         raise typer.Exit(1)
     say(f"`posefront show {config.name}{at}` prints the front; {config.folder}/pareto.html is its plot.")
