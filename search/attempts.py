@@ -28,6 +28,8 @@ class Assignment:
     recipe: Recipe
     seed: int
     values: dict[str, Any]
+    score: tuple[tuple[int, tuple[str, ...]], ...] | None = None
+    """Where it is scored, and as drawn in which ways, by their labels; None is at all rungs and in all ways."""
 
 
 class Attempts(ABC):
@@ -68,6 +70,11 @@ class Attempts(ABC):
     def waits(self) -> bool:
         """Whether a trial may come once others have ended, where none does now."""
         return False
+
+    @property
+    @abstractmethod
+    def over(self) -> str | None:
+        """How all of it has ended, in words; None while there is something left to do."""
 
     @abstractmethod
     def _new_trial(self) -> Assignment | None:

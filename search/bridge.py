@@ -71,13 +71,18 @@ class Proposals(_Coat, Searcher):
         super().__init__()
         self._state, self._job = state, job.model_dump(mode="json")
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         assignment = self._state.next_trial()
-        return Searcher.FINISHED if assignment is None else self._config(assignment)
+        return self._nothing() if assignment is None else self._config(assignment)
+
+    def _nothing(self) -> str | None:
+        """There is no trial: for now, and Tune asks again at its next step, or for good."""
+        return None if self._state.waits else Searcher.FINISHED
 
     def _config(self, assignment: Assignment) -> dict[str, Any]:
         recipe = assignment.recipe.model_dump()
-        return {"job": self._job, "trial": assignment.trial, "recipe": recipe, "seed": assignment.seed}
+        config = {"job": self._job, "trial": assignment.trial, "recipe": recipe, "seed": assignment.seed}
+        return config if assignment.score is None else config | {"score": [list(each) for each in assignment.score]}
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
         """Nothing: results come to the scheduler, errors to the callback."""

@@ -20,7 +20,9 @@ from spaces import InputError, Observation, Recipe
 from spaces.paths import NAME
 from spaces.text import parse_json
 
-FILE, LOCK = "journal.jsonl", "journal.lock"
+FILE = "journal.jsonl"
+CONFIRMATION = "confirmation.jsonl"
+"""The journal of a sweep's confirmation, beside its own and of the same form."""
 Status = Literal["finished", "stopped", "failed"]
 Cause = Literal["error", "process", "node", "preempted", "hung"]
 
@@ -112,6 +114,58 @@ class Planned:
 
 
 @dataclass(frozen=True)
+class Candidate:
+    """An observation of the search that is to be confirmed: a recipe trained for so many steps, drawn in one way."""
+
+    trial: str
+    """Of the search; its recipe is what is trained again."""
+    steps: int
+    label: str
+    layer: int
+    """0: it is on the front as scored, 1: on what is the front without these."""
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        """As the observation's."""
+        return self.trial, self.steps, self.label
+
+    @property
+    def name(self) -> str:
+        """As the observation's."""
+        return f"{self.trial}@{self.steps}" + (f":{self.label}" if self.label else "")
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What a confirmation is about, and what it may take: first in its journal."""
+
+    time: float
+    candidates: tuple[Candidate, ...]
+    left_out: int
+    """Others of the two layers, which the share does not pay for."""
+    observations: int
+    """Of the search, when these were chosen."""
+    share: float
+    seconds: float
+    """Of workers, that it may take: the share of those that the search took."""
+    seeds: int
+    """So often each is trained at most."""
+    alpha: float
+    """A candidate is decided when the odds of an error are so small."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a confirmation made of all its scores so far, at the end of a round."""
+
+    time: float
+    verdicts: dict[str, Literal["on", "off", "open"]]
+    """By candidate's name: whether it is decided."""
+    chances: dict[str, float | None]
+    """The probability of being on the front; None while nothing is known of the noise."""
+
+
+@dataclass(frozen=True)
 class Tracked:
     """The sweep has a run in MLflow."""
 
@@ -149,7 +203,7 @@ class Closed:
     timing: Timing
 
 
-Event = Opened | Proposed | Observed | Lost | Outgrew | Ended | Planned | Tracked | Closed
+Event = Opened | Proposed | Observed | Lost | Outgrew | Ended | Planned | Chosen | Judged | Tracked | Closed
 
 
 @dataclass
@@ -165,6 +219,9 @@ class Ledger:
     outgrown: list[Outgrew] = field(default_factory=list)
     planned: Planned | None = None
     """The last bounds, where they are not those of the sweep's start."""
+    chosen: Chosen | None = None
+    """Of a confirmation."""
+    judged: list[Judged] = field(default_factory=list)
     parent_run_id: str | None = None
     closed: Closed | None = None
     """The last event, if the driver ended in order."""
@@ -224,6 +281,10 @@ class Ledger:
                 self.statuses[event.status] += 1
             case Planned():
                 self.planned = event
+            case Chosen():
+                self.chosen = event
+            case Judged():
+                self.judged.append(event)
             case Tracked(parent_run_id=run):
                 self.parent_run_id = run
             case Closed():
@@ -265,18 +326,18 @@ class Keeper(Protocol):
 class Journal:
     """The one writer of a sweep's journal. Every event is on the disk when `append` returns."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, file: str = FILE) -> None:
         """Opens or begins the journal; a last line that a crash cut short is dropped from the file.
 
         Raises InputError when another process writes it.
         """
-        self.path = folder / FILE
-        self._lock = filelock.FileLock(folder / LOCK)
+        self.path = folder / file
+        self._lock = filelock.FileLock(_lock(self.path))
         try:
             self._lock.acquire(timeout=0)
         except filelock.Timeout:
             raise InputError(folder, "the sweep is running in another process; wait for it, or stop it") from None
-        self.ledger = read(folder)
+        self.ledger = read(folder, file)
         self._writing = threading.Lock()
         self._file = self.path.open("a+b", buffering=0)
         self._end = _whole(self.path.read_bytes())
@@ -310,20 +371,20 @@ class Journal:
         self._lock.release()
 
 
-def read(folder: Path) -> Ledger:
-    """The ledger of a sweep, running or not. InputError names the line that makes no sense."""
+def read(folder: Path, file: str = FILE) -> Ledger:
+    """The ledger of a sweep, running or not, or of its confirmation. InputError names the line that makes no sense."""
     ledger = Ledger()
-    for number, event in enumerate(events(folder), start=1):
+    for number, event in enumerate(events(folder, file), start=1):
         try:
             ledger.add(event)
         except ValueError as error:
-            raise InputError(f"{folder / FILE}, line {number}", f"{error}. {_remedy(number)}") from None
+            raise InputError(f"{folder / file}, line {number}", f"{error}. {_remedy(number)}") from None
     return ledger
 
 
-def events(folder: Path) -> list[Event]:
+def events(folder: Path, file: str = FILE) -> list[Event]:
     """What happened, in order. A last line that was cut short is left out."""
-    path = folder / FILE
+    path = folder / file
     data = path.read_bytes() if path.exists() else b""
     found: list[Event] = []
     for number, line in enumerate(data[: _whole(data)].splitlines(), start=1):
@@ -351,14 +412,18 @@ def _remedy(number: int) -> str:
     )
 
 
-def is_running(folder: Path) -> bool:
-    """Whether a process holds the sweep's journal."""
-    lock = filelock.FileLock(folder / LOCK)
+def is_running(folder: Path, file: str = FILE) -> bool:
+    """Whether a process holds the sweep's journal, or its confirmation's."""
+    lock = filelock.FileLock(_lock(folder / file))
     try:
         with lock.acquire(timeout=0):
             return False
     except filelock.Timeout:
         return True
+
+
+def _lock(journal: Path) -> Path:
+    return journal.with_suffix(".lock")
 
 
 def _whole(data: bytes) -> int:
@@ -374,6 +439,8 @@ def _line(event: Event) -> bytes:
 def _plain(event: Event) -> Iterator[tuple[str, Any]]:
     for name, value in vars(event).items():
         match value:
+            case (Candidate(), *_):
+                yield name, [asdict(candidate) for candidate in value]
             case tuple():
                 yield name, [_without_nan(observation.to_json()) for observation in value]
             case Recipe():
@@ -440,6 +507,10 @@ def _event(values: dict[str, Any]) -> Event:
             return Ended(**values)
         case "planned":
             return Planned(**values)
+        case "chosen":
+            return Chosen(**values | {"candidates": tuple(Candidate(**each) for each in values["candidates"])})
+        case "judged":
+            return Judged(**values)
         case "tracked":
             return Tracked(**values)
         case "closed":

@@ -14,7 +14,6 @@ from ray._private.dict import unflatten_dict
 from ray.tune import Callback
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import TrialScheduler
-from ray.tune.search import Searcher
 
 from search.allotment import Allotment
 from search.attempts import Attempts
@@ -70,7 +69,7 @@ class SharedProposals(Proposals):
             return None  # asked again at Tune's next step
         given = self._allotment.next_trial()
         if given is None:
-            return Searcher.FINISHED
+            return self._nothing()
         assignment, request = given
         return self._config(assignment) | {MEMORY: request.memory}
 

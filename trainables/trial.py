@@ -78,7 +78,7 @@ class Trial(Trainable):
             if trouble := disk_trouble(error):
                 return {"trial": self._name, "steps": 0, "halt": f"{self._folder}: {trouble}", "done": True}
             reason = " ".join(f"{type(error).__name__}: {error}".split())
-            steps = self._job.rungs[self._rung - 1] if self._rung else 0
+            steps = self._rungs[self._rung - 1] if self._rung else 0
             if isinstance(error, StorageError):  # no fault of the recipe's: the sweep stops, to be resumed
                 return {"trial": self._name, "steps": steps, "halt": str(error), "failure": None, "done": True}
             return {"trial": self._name, "steps": steps, "failure": reason, "done": True}
@@ -90,7 +90,7 @@ class Trial(Trainable):
     def _ran_out(self, error: torch.OutOfMemoryError) -> dict[str, Any]:
         """Not done: who shares cards out may give it more, and it goes on from its newest state."""
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        steps, toward = self._job.rungs[self._rung - 1] if self._rung else 0, self._job.rungs[self._rung]
+        steps, toward = self._rungs[self._rung - 1] if self._rung else 0, self._rungs[self._rung]
         card = {"out_of_memory": True, "toward": toward, "card_memory": card_memory(device_named(self._job.device))}
         return {"trial": self._name, "steps": steps, "failure": reason, "done": False} | card
 
@@ -98,6 +98,9 @@ class Trial(Trainable):
         self._carrier = Carrier(Job.model_validate(config["job"]))
         self._job = self._carrier.job
         self._name, self._seed = config["trial"], config["seed"]
+        score = config.get("score")  # pairs of steps and labels: where a confirmation needs it; None is everywhere
+        self._rungs = self._job.rungs if score is None else tuple(steps for steps, _ in score)
+        self._labels: dict[int, list[str]] | None = None if score is None else dict(score)
         self._memory: int | None = config.get("memory")  # bytes of a card that it shares; None is all
         self._recipe = Recipe.parse(config["recipe"])
         self._folder = Path(self._job.folder) / "trials" / self._name
@@ -115,13 +118,13 @@ class Trial(Trainable):
     def _next_rung(self) -> dict[str, Any]:
         if self._rung == 0:
             self._carrier.begin(self._name)
-        steps = self._job.rungs[self._rung]
+        steps = self._rungs[self._rung]
         folder = self._folder / f"step-{steps:06d}"
         self._pulse.beat()
-        observations = self._known(folder) or self._make(steps, folder)
+        observations = self._known(steps, folder) or self._make(steps, folder)
         self._carrier.push(folder)
         self._rung += 1
-        done = self._rung == len(self._job.rungs)
+        done = self._rung == len(self._rungs)
         if done:
             self._end()
         return {
@@ -137,12 +140,14 @@ class Trial(Trainable):
             "done": done,
         }
 
-    def _known(self, folder: Path) -> list[Observation]:
+    def _known(self, steps: int, folder: Path) -> list[Observation]:
         """The observations of a checkpoint that is there; none of one that cannot be read, which is made again."""
         try:
             found = read_observations(folder)
             if any((o.recipe, o.seed) != (self._recipe, self._seed) for o in found):
                 raise ValueError("it is of another recipe or seed")
+            if found and self._labels is not None and not {*self._labels[steps]} <= {o.label for o in found}:
+                raise ValueError("it is not drawn in all ways that are asked for")
             return found
         except (ValueError, KeyError, TypeError) as error:
             self._notes.append(f"{folder / OBSERVATIONS} cannot be used ({error}); the checkpoint is made again")
@@ -171,6 +176,8 @@ class Trial(Trainable):
         self._carrier.push(folder)
         observations = []
         for inference, label in zip(panel.config.inferences, labels(panel.config.inferences), strict=True):
+            if self._labels is not None and label not in self._labels[steps]:
+                continue
             began = time.perf_counter()
             self._pulse.beat()
             scored = panel.score(inference)
