@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.pareto import hypervolume, knee, non_dominated
-from spaces import REFERENCE_LOSS, Objective, Observation, to_losses
+from spaces import REFERENCE_LOSS, Objective, Observation, Requirements, front_losses, to_losses, violation
 
 Floats = NDArray[np.float64]
 
@@ -50,10 +50,12 @@ def prepare(
     objectives: Sequence[Objective],
     base_scores: Mapping[str, float] | None,
     space_name: str,
+    requirements: Requirements = (),
 ) -> FrontPlot:
-    """The front over all objectives, seen in the first two. Without observations that lack one (NaN)."""
+    """The front over all objectives, seen in the first two. Without observations that lack one (NaN); those that miss
+    a requirement are there, and on no front."""
     complete = [o for o in observations if all(np.isfinite(o.scores[axis.name]) for axis in objectives)]
-    losses = to_losses(objectives, [o.scores for o in complete])
+    losses = front_losses(objectives, requirements, [o.scores for o in complete])
     x, y = objectives[0], objectives[1]
     points = np.array([[o.scores[x.name], o.scores[y.name]] for o in complete]).reshape(-1, 2)
     front = np.flatnonzero(non_dominated(losses))
@@ -63,7 +65,7 @@ def prepare(
     shown = np.vstack([points, [base]]) if base else points
     return FrontPlot(
         title=f"{x.name} versus {y.name} · space {space_name}",
-        summary=_summary(observations, complete, objectives, losses, base_scores),
+        summary=_summary(observations, complete, objectives, losses, base_scores, requirements),
         axis_titles=(_axis_title(x), _axis_title(y)),
         about_axes=(x.about, y.about),
         ranges=(_range(shown[:, 0], x), _range(shown[:, 1], y)),
@@ -71,7 +73,7 @@ def prepare(
         points=points,
         steps=np.array([o.steps for o in complete], dtype=np.int64),
         names=[o.name for o in complete],
-        hover=[_hover(o, objectives, varied) for o in complete],
+        hover=[_hover(o, objectives, varied, requirements) for o in complete],
         paths=_paths(complete, points),
         front=front,
         stairs=_stairs(points[front], (x, y)) if len(objectives) == 2 else np.zeros((0, 2)),
@@ -87,6 +89,7 @@ def _summary(
     objectives: Sequence[Objective],
     losses: Floats,
     base_scores: Mapping[str, float] | None,
+    requirements: Requirements,
 ) -> tuple[str, ...]:
     if not observations:
         return ("no checkpoint scored yet",)
@@ -102,6 +105,9 @@ def _summary(
     parts.append(volume)
     if len(complete) < len(observations):
         parts.append(f"{len(observations) - len(complete)} without a number left out")
+    if requirements:
+        met = sum(violation(requirements, o.scores) == 0 for o in complete)
+        parts.append(f"{met} meet {', '.join(map(str, requirements))}; the others are on no front")
     return tuple(parts)
 
 
@@ -151,7 +157,9 @@ def _varied(observations: Sequence[Observation]) -> set[str]:
     return varied or names
 
 
-def _hover(observation: Observation, objectives: Sequence[Objective], varied: set[str]) -> str:
+def _hover(
+    observation: Observation, objectives: Sequence[Objective], varied: set[str], requirements: Requirements
+) -> str:
     recipe = "<br>".join(
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {html.escape(str(value))}"
         for name, value in observation.recipe.flat().items()
@@ -159,6 +167,8 @@ def _hover(observation: Observation, objectives: Sequence[Objective], varied: se
     )
     head = f"<b>{html.escape(observation.trial)}</b> at {observation.steps} steps, seed {observation.seed}"
     drawn = observation.inference.name
+    missed = [str(each) for each in requirements if each.excess(observation.scores) > 0]
+    head += f"<br>misses {html.escape(', '.join(missed))}" if missed else ""
     return f"{head}<br>{_lines(observation.scores, objectives)}<br>drawn as {drawn}<br><br>{recipe}"
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.frontplot import Floats, FrontPlot, prepare
-from spaces import Objective, Observation
+from spaces import Objective, Observation, Requirements
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -26,9 +26,10 @@ def pareto_html(
     objectives: Sequence[Objective],
     base_scores: Mapping[str, float] | None,
     space_name: str,
+    requirements: Requirements = (),
 ) -> str:
     """A page that needs no network: hover over a point for its trial, scores and recipe."""
-    plot = prepare(observations, objectives, base_scores, space_name)
+    plot = prepare(observations, objectives, base_scores, space_name, requirements)
     figure = _figure(plot).to_html(
         include_plotlyjs=True,
         full_html=False,
@@ -44,12 +45,13 @@ def pareto_png(
     objectives: Sequence[Objective],
     base_scores: Mapping[str, float] | None,
     space_name: str,
+    requirements: Requirements = (),
 ) -> bytes:
     """The same as a picture, 1440 x 960."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 6), dpi=160, layout="constrained")
-    _draw(figure.add_subplot(), prepare(observations, objectives, base_scores, space_name))
+    _draw(figure.add_subplot(), prepare(observations, objectives, base_scores, space_name, requirements))
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()

@@ -31,8 +31,9 @@ def check_job(job: Job, space: Space) -> None:
             asked = f"{count} {grade} target poses; the panel asks for {wanted}"
             raise InputError(job.subject, f"has {asked}: `posefront subject poses` writes some, or --poses shipped")
     judges = choose(job.judges, hub.folder_of(job.base), subject)
-    if "prompt" in [objective.name for objective in space.objectives] and judges.prompt is None:
-        raise InputError("--prompt-judge", "prompt is an objective, and no judge of prompts was named, such as clip")
+    if "prompt" in [each.name for each in (*space.objectives, *space.requirements)] and judges.prompt is None:
+        asked = "an objective" if any(each.name == "prompt" for each in space.objectives) else "required"
+        raise InputError("--prompt-judge", f"prompt is {asked}, and no judge of prompts was named, such as clip")
 
 
 def check_address(address: str) -> None:

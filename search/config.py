@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from search.budget import HOUR, TRIALS, Meter, Plan
 from search.rungs import SchedulerKind
-from spaces import InputError, Space, parse_space
+from spaces import InputError, Space, parse_requirement, parse_space
 from spaces.paths import NAME
 from spaces.text import parse_json, read_text
 from spaces.wording import has_secret
@@ -29,6 +30,7 @@ class SweepConfig(BaseModel):
     name: str = Field(description="the sweep's name, its folder's too")
     space_name: str
     space_text: str = Field(description="the space's YAML")
+    require: tuple[str, ...] = Field((), description="such as 'drift < 0.2'; beside what the space requires")
     job: Job
     trials: int | None = Field(TRIALS, ge=1, description="how many recipes are tried; empty: as a budget allows")
     gpu_hours: float | None = Field(
@@ -83,7 +85,9 @@ class SweepConfig(BaseModel):
 
     @property
     def space(self) -> Space:
-        return parse_space(self.space_text, self.space_name, f"space {self.space_name}")
+        space = parse_space(self.space_text, self.space_name, f"space {self.space_name}")
+        asked = tuple(map(parse_requirement, self.require))
+        return replace(space, requirements=tuple(dict.fromkeys(space.requirements + asked)))
 
     def moved(self, home: Path) -> "SweepConfig":
         """The same sweep in another home; a record in the home before is one in the new."""

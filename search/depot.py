@@ -40,7 +40,7 @@ class AtHome:
     def __init__(self, config: SweepConfig) -> None:
         self.config = config
         self._store = remote.store_of(config.job) if config.job.storage else None
-        self._pruning = Pruning(config.space.objectives, config.folder / "trials")
+        self._pruning = _pruning(config)
 
     def start(self, forward: Callable[[Event], None]) -> None:
         self.put = forward
@@ -75,7 +75,7 @@ class Depot:
         self._closing = self._urgent = False
         self._out = False
         """Whether the storage does not answer."""
-        self._pruning = Pruning(config.space.objectives, config.folder / "trials")
+        self._pruning = _pruning(config)
         self._checkpoints: dict[str, dict[str, list[str]]] | None = None
         """Of ended trials: each checkpoint's files of the adapter, on the storage."""
 
@@ -108,7 +108,8 @@ class Depot:
             self._take_in(self._store.files("trials"), set(ledger.endings))
         for trial in ledger.endings.keys() - self._checkpoints.keys():
             self._take_in(self._store.files(f"trials/{trial}"), {trial})
-        front = front_of(ledger.table, self.config.space.objectives)
+        space = self.config.space
+        front = front_of(ledger.table, space.objectives, space.requirements)
         on_front = {f"trials/{o.trial}/step-{o.steps:06d}" for o in front}
         for checkpoints in self._checkpoints.values():
             for folder in checkpoints.keys() - on_front:
@@ -190,6 +191,10 @@ class Depot:
             elif trial in trials and rest == [STATE]:
                 states.append(name)
         self._store.delete(states)
+
+
+def _pruning(config: SweepConfig) -> Pruning:
+    return Pruning(config.space.objectives, config.folder / "trials", config.space.requirements)
 
 
 @contextmanager

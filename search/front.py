@@ -5,35 +5,47 @@ from collections.abc import Sequence
 import numpy as np
 
 from analysis.pareto import hypervolume, knee, non_dominated, order_selection
-from spaces import REFERENCE_LOSS, Objective, Observation, to_losses
+from spaces import REFERENCE_LOSS, Objective, Observation, Requirements, front_losses, ranking_losses
 
 
-def front_of(observations: Sequence[Observation], objectives: Sequence[Objective]) -> list[Observation]:
-    """The observations that none dominates, best first in the first objective."""
-    losses = _losses(observations, objectives)
+def front_of(
+    observations: Sequence[Observation], objectives: Sequence[Objective], requirements: Requirements = ()
+) -> list[Observation]:
+    """The observations that none dominates, best first in the first objective; of those that meet the requirements."""
+    losses = _losses(observations, objectives, requirements)
     front = [int(i) for i in np.flatnonzero(non_dominated(losses))]
     return [observations[i] for i in sorted(front, key=lambda i: (*losses[i], observations[i].key))]
 
 
-def knee_of(observations: Sequence[Observation], objectives: Sequence[Objective]) -> Observation | None:
+def knee_of(
+    observations: Sequence[Observation], objectives: Sequence[Objective], requirements: Requirements = ()
+) -> Observation | None:
     """The observation to take when nothing else is known: the front's knee."""
-    at = knee(_losses(observations, objectives))
+    at = knee(_losses(observations, objectives, requirements))
     return None if at is None else observations[at]
 
 
-def representative_of(checkpoint: Sequence[Observation], objectives: Sequence[Objective]) -> Observation:
+def representative_of(
+    checkpoint: Sequence[Observation], objectives: Sequence[Objective], requirements: Requirements = ()
+) -> Observation:
     """The one of a checkpoint's observations that stands for it: of those that no other dominates, the one that
-    dominates the most volume. It depends on the checkpoint alone, not on what else was seen by then.
+    dominates the most volume; where none meets the requirements, the one that misses them by least. It depends on the
+    checkpoint alone, not on what else was seen by then.
     """
     if len(checkpoint) == 1:
         return checkpoint[0]
-    return checkpoint[order_selection(_losses(checkpoint, objectives), REFERENCE_LOSS)[0]]
+    losses = ranking_losses(objectives, requirements, [o.scores for o in checkpoint])
+    return checkpoint[order_selection(losses, REFERENCE_LOSS)[0]]
 
 
-def hypervolume_of(observations: Sequence[Observation], objectives: Sequence[Objective]) -> float:
+def hypervolume_of(
+    observations: Sequence[Observation], objectives: Sequence[Objective], requirements: Requirements = ()
+) -> float:
     """What the observations dominate: 0 is nothing, 1 all from the nadir to the ideal."""
-    return hypervolume(_losses(observations, objectives), np.full(len(objectives), REFERENCE_LOSS))
+    return hypervolume(_losses(observations, objectives, requirements), np.full(len(objectives), REFERENCE_LOSS))
 
 
-def _losses(observations: Sequence[Observation], objectives: Sequence[Objective]) -> np.ndarray:
-    return to_losses(objectives, [o.scores for o in observations])
+def _losses(
+    observations: Sequence[Observation], objectives: Sequence[Objective], requirements: Requirements
+) -> np.ndarray:
+    return front_losses(objectives, requirements, [o.scores for o in observations])

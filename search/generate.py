@@ -21,7 +21,9 @@ def pick(found: Found, wanted: str) -> Observation:
     InputError lists those of the front, whose adapters are kept.
     """
     if not found.front:
-        raise InputError(found.config.name, "has no observation yet")
+        required = ", ".join(map(str, found.space.requirements))
+        none = f"has no observation that meets {required}" if found.ledger.table else "has no observation yet"
+        raise InputError(found.config.name, none)
     if wanted == "knee":
         adapter_of(found, found.knee)
         return found.knee

@@ -70,6 +70,8 @@ class PlainLines:
                 scores += f" (and drawn in {others} other way{'s' if others > 1 else ''})" if others else ""
                 on = isinstance(event.decision, Continue)
                 verdict = f"goes on ({event.decision.place} of {event.decision.of})" if on else event.decision.reason
+                missed = [each for each in self._space.requirements if each.excess(seen.scores) > 0]
+                scores += "".join(f", misses {each} ({seen.scores[each.name]:.3f})" for each in missed)
                 self._line(f"{seen.trial} at {seen.steps} steps: {scores}; {verdict}")
             case Lost():
                 self._line(f"{event.trial} is to go on from its last checkpoint: {event.reason}")

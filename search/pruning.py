@@ -7,7 +7,7 @@ from pathlib import Path
 
 from analysis.growing import GrowingFront
 from search.journal import Ledger
-from spaces import REFERENCE_LOSS, Objective, to_losses
+from spaces import REFERENCE_LOSS, Objective, Requirements, front_losses
 from trainables.checksums import SUFFIX
 
 ADAPTER, STATE = "adapter", "state.safetensors"
@@ -24,9 +24,9 @@ class Pruning:
     It follows one ledger: a checkpoint is looked at when its trial goes on or ends, and when it leaves the front.
     """
 
-    def __init__(self, objectives: tuple[Objective, ...], trials: Path) -> None:
+    def __init__(self, objectives: tuple[Objective, ...], trials: Path, requirements: Requirements = ()) -> None:
         """`trials` has a folder for each trial with its checkpoints' in it."""
-        self._objectives, self._trials = objectives, trials
+        self._objectives, self._requirements, self._trials = objectives, requirements, trials
         self._grown = GrowingFront([REFERENCE_LOSS] * len(objectives))
         self._front = Counter[Path]()
         """Checkpoints on the front, with how many of the ways to draw them are."""
@@ -52,7 +52,8 @@ class Pruning:
     def _follow(self, ledger: Ledger) -> None:
         new = ledger.table[self._seen :]
         self._seen += len(new)
-        for seen, row in zip(new, to_losses(self._objectives, [o.scores for o in new]).tolist(), strict=True):
+        rows = front_losses(self._objectives, self._requirements, [o.scores for o in new]).tolist()
+        for seen, row in zip(new, rows, strict=True):
             folder = Path(ledger.observed[seen.trial, seen.steps].folder)
             gone = self._grown.add(row, (folder, seen.label))
             if gone is not None:

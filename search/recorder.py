@@ -160,7 +160,7 @@ class Recorder:
             if self._queue.empty() and time.monotonic() >= self._next_drawing:
                 self._draw()
         self._draw()
-        front = front_of(self._ledger.table, self._space.objectives)
+        front = front_of(self._ledger.table, self._space.objectives, self._space.requirements)
         folders = [(o, Path(self._ledger.observed[o.trial, o.steps].folder)) for o in front]
         kept = [(o, folder) for o, folder in folders if self._whole(folder / ADAPTER)]
         self._backlog.append(_Call(lambda tracking: tracking.keep_adapters(kept)))
@@ -319,8 +319,8 @@ def draw(observations: Sequence[Observation], base: dict[str, float] | None, spa
     """`pareto.html` and `pareto.png` of all observations, in the sweep's folder."""
     from analysis.plots import pareto_html, pareto_png
 
-    html = pareto_html(observations, space.objectives, base, space.name)
-    png = pareto_png(observations, space.objectives, base, space.name)
+    html = pareto_html(observations, space.objectives, base, space.name, space.requirements)
+    png = pareto_png(observations, space.objectives, base, space.name, space.requirements)
     for name, content in zip(PLOTS, (html.encode(), png), strict=True):
         _replace(folder / name, content)
 

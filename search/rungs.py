@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from analysis.pareto import order_selection, rank_layers
-from spaces import REFERENCE_LOSS, Objective, Observation, Space, to_losses
+from spaces import REFERENCE_LOSS, Objective, Observation, Requirements, Space, ranking_losses
 
 SchedulerKind = Literal["asha-pareto", "asha-scalar", "none"]
 
@@ -52,6 +52,8 @@ class ParetoAsha:
     """Step counts, increasing."""
     eta: float
     """One in eta trials of a rung goes on."""
+    requirements: Requirements = ()
+    """What is behind all else where it is not met."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class ScalarAsha:
     """Step counts, increasing."""
     eta: float
     """One in eta trials of a rung goes on."""
+    requirements: Requirements = ()
+    """What is behind all else where it is not met."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,8 @@ class RunAll:
     """What has to be a number."""
     rungs: tuple[int, ...]
     """Step counts, increasing."""
+    requirements: Requirements = ()
+    """What has to be a number too."""
 
 
 Rule = ParetoAsha | ScalarAsha | RunAll
@@ -82,9 +88,9 @@ Rule = ParetoAsha | ScalarAsha | RunAll
 def rule_for(kind: SchedulerKind, space: Space) -> Rule:
     """The rule that `--scheduler` names, over a space's objectives and rungs."""
     if kind == "none":
-        return RunAll(space.objectives, space.rungs)
+        return RunAll(space.objectives, space.rungs, space.requirements)
     asha = ParetoAsha if kind == "asha-pareto" else ScalarAsha
-    return asha(space.objectives, space.rungs, space.eta)
+    return asha(space.objectives, space.rungs, space.eta, space.requirements)
 
 
 def decide(table: Sequence[Observation], checkpoint: Sequence[Observation], rule: Rule) -> Decision:
@@ -107,9 +113,11 @@ def decide(table: Sequence[Observation], checkpoint: Sequence[Observation], rule
 
 def not_finite(checkpoint: Sequence[Observation], rule: Rule) -> Stop | None:
     """The end of a trial that scored something that is no number, if it did."""
+    names = dict.fromkeys(each.name for each in (*rule.objectives, *rule.requirements))
     for observation in checkpoint:
-        if not all(math.isfinite(observation.scores[o.name]) for o in rule.objectives):
-            named = ", ".join(f"{o.name} {observation.scores[o.name]}" for o in rule.objectives)
+        scores = {name: observation.scores.get(name, math.nan) for name in names}
+        if not all(map(math.isfinite, scores.values())):
+            named = ", ".join(f"{name} {score}" for name, score in scores.items())
             return Stop("failed", f"scores of {observation.name} are not finite: {named}")
     return None
 
@@ -136,7 +144,7 @@ def _rung(table: Sequence[Observation], checkpoint: Sequence[Observation], rule:
     """The finite losses at the rung (n x m), in the order of the trials' names and labels, and each row's trial."""
     by_key = {o.key: o for o in table if o.steps == checkpoint[0].steps} | {o.key: o for o in checkpoint}
     rung = [by_key[key] for key in sorted(by_key)]
-    losses = to_losses(rule.objectives, [o.scores for o in rung])
+    losses = ranking_losses(rule.objectives, rule.requirements, [o.scores for o in rung])
     finite = np.isfinite(losses).all(axis=1)
     return losses[finite], [o.trial for o, kept in zip(rung, finite, strict=True) if kept]
 

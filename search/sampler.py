@@ -15,7 +15,7 @@ from analysis.pareto import order_selection
 from search.config import SamplerKind
 from search.front import representative_of
 from search.study import study_of
-from spaces import REFERENCE_LOSS, Choice, Observation, Parameter, Space, to_losses
+from spaces import REFERENCE_LOSS, Choice, Observation, Parameter, Space, ranking_losses, to_losses
 
 STARTUP_TRIALS = 8
 """So many trials, before the samplers that learn, come from the space's expert prior, where it has one."""
@@ -91,12 +91,13 @@ class Sampler:
         """One rung of one trial: the observations of its checkpoint."""
         trial = checkpoint[0].trial
         known = [self._best[trial]] if trial in self._best else []
-        best = representative_of([*known, *checkpoint], self.space.objectives)
+        best = representative_of([*known, *checkpoint], self.space.objectives, self.space.requirements)
         self._live.pop(trial, None)
         if known and best is known[0]:
             return
         (losses,) = to_losses(self.space.objectives, [best.scores]).tolist()
-        self._best[trial], self._told[trial] = best, self._trial(trial, TrialState.COMPLETE, losses)
+        self._best[trial] = best
+        self._told[trial] = self._trial(trial, TrialState.COMPLETE, losses)
         if len(self._told) > MOST:
             self._thin_out()
 
@@ -132,7 +133,9 @@ class Sampler:
         So what is long ago and was not good fades, a half at a time.
         """
         names = list(self._told)
-        order = order_selection(np.array([self._told[name].values for name in names]), REFERENCE_LOSS)
+        scores = [self._best[name].scores for name in names]
+        losses = ranking_losses(self.space.objectives, self.space.requirements, scores)
+        order = order_selection(losses, REFERENCE_LOSS)
         best, rest = order[: MOST // 8], order[MOST // 8 :]
         self._thinned += 1
         generator = np.random.default_rng([self.seed, self._thinned])
@@ -142,7 +145,12 @@ class Sampler:
     def _trial(self, trial: str, state: TrialState, losses: list[float] | None = None) -> FrozenTrial:
         parameters = self._values[trial]
         distributions = {name: self._distributions[name] for name in parameters}
-        return create_trial(state=state, values=losses, params=parameters, distributions=distributions)
+        missed = {}
+        if losses is not None:  # above 0 is missed, which every sampler of Optuna's understands
+            missed = {str(each): each.excess(self._best[trial].scores) for each in self.space.requirements}
+        return create_trial(
+            state=state, values=losses, params=parameters, distributions=distributions, constraints=missed
+        )
 
 
 class _SteadyStateNSGAII(NSGAIISampler):

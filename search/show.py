@@ -21,7 +21,7 @@ from search.journal import Ledger
 from search.lease import is_driven
 from search.recorder import BASE_SCORES, base_scores
 from search.words import in_words
-from spaces import InputError, Observation, Space
+from spaces import InputError, Observation, Requirements, Space, violation
 
 SCORE_COLUMNS = {"identity": "identity", "pose": "pose", "pose_plain": "plain", "pose_hard": "hard", "drift": "drift"}
 """What the table calls them."""
@@ -64,9 +64,9 @@ def find(home: Path, name: str, where: str | None = None) -> Found:
         space=space,
         ledger=ledger,
         status=_status(settings, ledger),
-        front=front_of(table, space.objectives),
-        knee=knee_of(table, space.objectives),
-        hypervolume=hypervolume_of(table, space.objectives),
+        front=front_of(table, space.objectives, space.requirements),
+        knee=knee_of(table, space.objectives, space.requirements),
+        hypervolume=hypervolume_of(table, space.objectives, space.requirements),
         base=base_scores(settings.folder),
         fetch=fetch,
     )
@@ -75,14 +75,14 @@ def find(home: Path, name: str, where: str | None = None) -> Found:
 def check_scores(table: Sequence[Observation], space: Space, where: Path) -> None:
     """InputError where an observation lacks a score that the sweep trades, or it is no number."""
     for o in table:
-        for objective in space.objectives:
-            if not math.isfinite(o.scores.get(objective.name, math.nan)):
-                raise InputError(where, f"{o.name} has no score {objective.name}; this journal is of another space")
+        for traded in (*space.objectives, *space.requirements):
+            if not math.isfinite(o.scores.get(traded.name, math.nan)):
+                raise InputError(where, f"{o.name} has no score {traded.name}; this journal is of another space")
 
 
 def as_json(found: Found) -> str:
     """One object: sweep, status, objectives, trials (how many), observations, front, knee, hypervolume, devices,
-    tried."""
+    tried, required."""
     ledger = found.ledger
     document = {
         "sweep": found.config.name,
@@ -95,6 +95,7 @@ def as_json(found: Found) -> str:
         "hypervolume": found.hypervolume,
         "devices": [vars(pace) for pace in paces(ledger.table, found.space.rungs)],
         "tried": [_trial(ledger, trial) for trial in ledger.proposals],
+        "required": [str(each) for each in found.space.requirements],
     }
     return json.dumps(document, indent=2, allow_nan=False)
 
@@ -107,8 +108,10 @@ def to_console(found: Found, console: Console) -> None:
                   f"hypervolume {found.hypervolume:.4f}", highlight=False)  # fmt: skip
     if budget := meter.in_words(ledger):
         console.print(f"Spent: {budget}.", highlight=False)
+    if required := found.space.requirements:
+        console.print(in_need(ledger.table, required), highlight=False)
     if not found.front:
-        console.print("No observation yet.")
+        console.print("No observation is on the front." if ledger.table else "No observation yet.")
     else:
         wide = console.width >= WIDE
         console.print(_front_table(found, wide))
@@ -134,6 +137,17 @@ def to_console(found: Found, console: Console) -> None:
     elif found.status != "running" and ledger.unfinished:
         console.print(f"{in_hold(ledger)}: `posefront resume {found.config.name}` with a larger budget, such as "
                       "--gpu-hours +1 or --hours +1, goes on with it.", highlight=False)  # fmt: skip
+
+
+def in_need(table: Sequence[Observation], required: Requirements) -> str:
+    """How many observations meet what is required, and where none does which is nearest."""
+    met = sum(violation(required, o.scores) == 0 for o in table)
+    said = f"Required: {', '.join(map(str, required))}. {met} of {len(table)} observations meet it."
+    if met or not table:
+        return said
+    nearest = min(table, key=lambda o: violation(required, o.scores))
+    scores = ", ".join(f"{each.name} {nearest.scores[each.name]:.3f}" for each in required)
+    return f"{said} Nearest is {nearest.name} with {scores}."
 
 
 def recipe_yaml(observation: Observation) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from analysis.growing import GrowingLayers
 from analysis.pareto import order_selection, rank_layers
 from search.rungs import Decision, ParetoAsha, Rule, in_place, not_finite
-from spaces import REFERENCE_LOSS, Observation, to_losses
+from spaces import REFERENCE_LOSS, Observation, ranking_losses
 
 Row = tuple[str, int, str]
 """An observation's key: trial, steps and label."""
@@ -52,7 +52,7 @@ class _Rung:
     """All finite observations with the same steps, ranked."""
 
     def __init__(self, rule: Rule, observations: Sequence[Observation] = ()) -> None:
-        self._objectives = rule.objectives
+        self._objectives, self._requirements = rule.objectives, rule.requirements
         self._pareto = isinstance(rule, ParetoAsha)
         self.layers = GrowingLayers() if self._pareto and len(rule.objectives) == 2 else None
         self._means: list[tuple[float, Row]] = []
@@ -75,10 +75,14 @@ class _Rung:
 
     def differs(self, observation: Observation) -> bool:
         kept = self._observations[observation.key]
-        return any(kept.scores[o.name] != observation.scores[o.name] for o in self._objectives)
+        names = [each.name for each in (*self._objectives, *self._requirements)]
+        return any(kept.scores.get(name) != observation.scores.get(name) for name in names)
+
+    def _losses(self, observations: Sequence[Observation]) -> np.ndarray:
+        return ranking_losses(self._objectives, self._requirements, [o.scores for o in observations])
 
     def take(self, observations: Sequence[Observation]) -> None:
-        losses = to_losses(self._objectives, [o.scores for o in observations])
+        losses = self._losses(observations)
         for observation, row in zip(observations, losses, strict=True):
             if not np.isfinite(row).all():
                 continue
@@ -97,7 +101,7 @@ class _Rung:
         if self._pareto and self.layers is None:
             return self._standing_anew(trial)
         if self.layers is None:
-            mine = min((float(to_losses(self._objectives, [self._observations[key].scores]).mean()), key)
+            mine = min((float(self._losses([self._observations[key]]).mean()), key)
                        for key in self._rows[trial])  # fmt: skip
             before = bisect_left(self._means, mine)
             ahead = before if self._single else len({key[0] for _, key in self._means[:before]})
@@ -112,7 +116,7 @@ class _Rung:
 
     def _standing_anew(self, trial: str) -> tuple[int, bool]:
         keys = sorted(self._observations)
-        losses = to_losses(self._objectives, [self._observations[key].scores for key in keys])
+        losses = self._losses([self._observations[key] for key in keys])
         ranks = rank_layers(losses)
         layer = min(rank for rank, key in zip(ranks, keys, strict=True) if key[0] == trial)
         on = np.flatnonzero(ranks == layer)

@@ -246,7 +246,8 @@ def _described(config: SweepConfig) -> dict[str, Any]:
     subject = job.storage.subject if job.storage else job.subject
     return {
         "space": config.space_name, "subject": subject, "base": job.base, "controlnet": job.controlnet,
-        "objectives": ", ".join(o.name for o in space.objectives), "rungs": ", ".join(map(str, space.rungs)),
+        "objectives": ", ".join(o.name for o in space.objectives),
+        "required": ", ".join(map(str, space.requirements)), "rungs": ", ".join(map(str, space.rungs)),
         "eta": space.eta, "trials": config.trials or "", "sampler": config.sampler, "scheduler": config.scheduler,
         "seed": config.seed, "precision": job.precision, "panel": job.panel.model_dump_json(exclude={"inferences"}),
         INFERENCES_PARAM: json.dumps([inference.model_dump() for inference in job.panel.inferences]),

@@ -1,11 +1,12 @@
 """How far a sweep is, kept up as its ledger grows."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 
 from analysis.growing import GrowingFront
 from search.journal import Ledger
-from spaces import REFERENCE_LOSS, Objective, Observation, Space, to_losses
+from spaces import REFERENCE_LOSS, Objective, Observation, Space, front_losses
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Progress:
     """Observations on the front."""
     hypervolume: float
     best: tuple[tuple[Objective, Observation], ...]
-    """Each objective's best observation."""
+    """Each objective's best observation, of those that meet what is required."""
     speeds: tuple[Speed, ...]
     """Of each device that trials ran on."""
 
@@ -68,7 +69,7 @@ class Tally:
     """Follows one ledger: every observation is looked at once, however often it is asked."""
 
     def __init__(self, space: Space) -> None:
-        self._objectives = space.objectives
+        self._objectives, self._requirements = space.objectives, space.requirements
         self._front = GrowingFront([REFERENCE_LOSS] * len(space.objectives))
         self._best: list[tuple[float, Observation]] = []
         self._rungs, self._reached = space.rungs, Counter[int]()
@@ -108,7 +109,8 @@ class Tally:
     def _follow(self, ledger: Ledger) -> None:
         new = ledger.table[self._seen :]
         self._seen += len(new)
-        for observation, row in zip(new, to_losses(self._objectives, [o.scores for o in new]).tolist(), strict=True):
+        rows = front_losses(self._objectives, self._requirements, [o.scores for o in new]).tolist()
+        for observation, row in zip(new, rows, strict=True):
             self._front.add(row, observation.key)
             device = observation.cost.device
             self._seconds[device] += observation.cost.total
@@ -116,6 +118,8 @@ class Tally:
                 self._reached[observation.steps] += 1
                 self._steps[device] += observation.steps - self._before.get(observation.steps, 0)
                 self._where[observation.trial] = device
+            if any(map(math.isnan, row)):
+                continue
             pairs = [(loss, observation) for loss in row]
             self._best = [
                 min(pair, key=lambda seen: seen[0]) for pair in zip(self._best or pairs, pairs, strict=True)

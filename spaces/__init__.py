@@ -8,6 +8,7 @@ from spaces.observation import Cost, Observation
 from spaces.parameters import Choice, Parameter, Range
 from spaces.parse import parse_space
 from spaces.recipe import Recipe
+from spaces.requirements import Requirement, Requirements, front_losses, parse_requirement, ranking_losses, violation
 from spaces.space import Space
 
 __all__ = [
@@ -22,12 +23,18 @@ __all__ = [
     "Parameter",
     "Range",
     "Recipe",
+    "Requirement",
+    "Requirements",
     "Space",
+    "front_losses",
     "labels",
     "load_space",
     "parse_objectives",
+    "parse_requirement",
     "parse_space",
+    "ranking_losses",
     "shipped_spaces",
     "space_file",
     "to_losses",
+    "violation",
 ]

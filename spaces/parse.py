@@ -13,9 +13,10 @@ from spaces.fields import is_number, read_fields
 from spaces.inference import Inference
 from spaces.objectives import Objective, parse_objectives
 from spaces.parameters import Choice
+from spaces.requirements import Requirements, parse_requirement
 from spaces.space import Space
 
-KEYS = ("about", "base", "controlnet", "subject", "rungs", "eta", "objectives", "recipe", "inference")
+KEYS = ("about", "base", "controlnet", "subject", "rungs", "eta", "objectives", "recipe", "inference", "require")
 MOST_INFERENCES = 16
 """So many ways to draw a checkpoint may be scored; each costs a whole panel at every rung."""
 MOST_STEPS = 1_000_000
@@ -45,6 +46,7 @@ def parse_space(text: str, name: str, where: object = "space") -> Space:
         parameters=parameters,
         fixed=fixed,
         inferences=_inferences(document),
+        requirements=_requirements(document),
     )
     _check_steps(document, space)
     _check_points(document, space)
@@ -81,6 +83,14 @@ def _objectives(document: Document) -> tuple[Objective, ...]:
     if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
         raise document.error(("objectives",), f"{given!r} should be a list, such as [identity, pose]")
     return parse_objectives(given, document.place(("objectives",)))
+
+
+def _requirements(document: Document) -> Requirements:
+    given = document.values.get("require", [])
+    texts = [given] if isinstance(given, str) else given
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise document.error(("require",), f"{given!r} should be a list, such as ['drift < 0.2']")
+    return tuple(parse_requirement(text, document.place(("require",))) for text in texts)
 
 
 def _inferences(document: Document) -> tuple[Inference, ...]:

@@ -10,6 +10,7 @@ from spaces.inference import Inference
 from spaces.objectives import Objective
 from spaces.parameters import Parameter
 from spaces.recipe import Recipe
+from spaces.requirements import Requirements
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Space:
     """The fields with one value."""
     inferences: tuple[Inference, ...] = (Inference(),)
     """How every checkpoint is drawn and scored, the main way first."""
+    requirements: Requirements = ()
+    """What a checkpoint has to meet to be on the front, and to be before those that do not."""
 
     def active(self, parameter: Parameter, values: Mapping[str, Any]) -> bool:
         """Whether the parameter's conditions hold among the values chosen so far.

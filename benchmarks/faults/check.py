@@ -70,7 +70,10 @@ def _disk(config: SweepConfig, ledger: Ledger) -> Iterable[str]:
     for path in (config.folder / "trials").glob(f"*/*/{SAVED}"):
         found += [Observation.from_json(values) for values in json.loads(path.read_text(encoding="utf-8"))]
     yield from _differences("on disk", scored(found), scored(ledger.table))
-    on_front = {(o.trial, f"step-{o.steps:06d}") for o in front_of(ledger.table, config.space.objectives)}
+    on_front = {
+        (o.trial, f"step-{o.steps:06d}")
+        for o in front_of(ledger.table, config.space.objectives, config.space.requirements)
+    }
     adapters = {(path.parents[1].name, path.parent.name) for path in config.folder.glob("trials/*/*/adapter")}
     if adapters != on_front:
         yield f"adapters are kept of {sorted(adapters ^ on_front)} or missing there"
@@ -102,7 +105,10 @@ def _beside(config: SweepConfig, ledger: Ledger, undisturbed: Ledger, same_table
     ours, theirs = scored(ledger.table), scored(undisturbed.table)
     if same_table:
         yield from _differences("in the undisturbed sweep", theirs, ours)
-        fronts = [scored(front_of(each.table, config.space.objectives)) for each in (ledger, undisturbed)]
+        fronts = [
+            scored(front_of(each.table, config.space.objectives, config.space.requirements))
+            for each in (ledger, undisturbed)
+        ]
         if fronts[0] != fronts[1]:
             yield f"the fronts differ: {sorted(fronts[0])} and {sorted(fronts[1])}"
     for key in ours.keys() & theirs.keys():

@@ -37,6 +37,7 @@ def _explain(space: Space, console: Console) -> None:
     rungs, objectives = ", ".join(map(str, space.rungs)), ", ".join(o.name for o in space.objectives)
     facts = {
         "scored at": f"{rungs} steps, by {objectives}; one in {space.eta:g} goes on",
+        "required": ", ".join(map(str, space.requirements)),
         "base": space.base + (f" with {space.controlnet}" if space.controlnet else ""),
         "subject": space.subject or "give one with --subject",
         "drawn": _drawn(space.inferences),

@@ -116,6 +116,8 @@ def _as_given(param: Any, value: Any) -> list[str]:
     """The words of a command line that give an option this value; a switch may have one that turns it off."""
     if isinstance(value, bool):
         return param.opts[:1] if value else param.secondary_opts[:1]
+    if isinstance(value, list | tuple):
+        return [word for each in value for word in (param.opts[0], str(each))]
     return [param.opts[0], str(value)]
 
 

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from search.options import SEARCH, STORAGE, TRIAL, WHERE, Home, Jobs, Name, Storage, home_there, takes, was_given
-from spaces import InputError, Space, load_space, space_file
+from spaces import InputError, Space, load_space, parse_requirement, space_file
 from trainables.job import Job, JudgesConfig, PanelConfig
 
 if TYPE_CHECKING:
@@ -90,6 +90,13 @@ SamplerName = Annotated[
 SchedulerName = Annotated[
     Literal["asha-pareto", "asha-scalar", "none"], typer.Option(help="Who stops trials.", rich_help_panel=SEARCH)
 ]
+Require = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="What a checkpoint must meet to be on the front, such as 'drift < 0.2'; may be given more than once.",
+        rich_help_panel=SEARCH,
+    ),
+]
 Seed = Annotated[int, typer.Option(min=0, help="Of all that is drawn.", rich_help_panel=SEARCH)]
 
 Workers = Annotated[
@@ -147,6 +154,7 @@ def settings(
     hours: Hours = None,
     sampler: SamplerName = "tpe",
     scheduler: SchedulerName = "asha-pareto",
+    require: Require = None,
     seed: Seed = 0,
     workers: Workers = None,
     cpus_per_trial: Cpus = 1,
@@ -194,6 +202,7 @@ def settings(
         hours=hours,
         sampler=sampler,
         scheduler=scheduler,
+        require=tuple(str(parse_requirement(text)) for text in require or ()),
         seed=seed,
         workers=workers,
         cpus_per_trial=cpus_per_trial,
