@@ -40,7 +40,7 @@ def shared(config: SweepConfig, state: Attempts) -> tuple[Allotment, "SharedProp
     allotment = Allotment(state, _Nodes(), cpus, config.cards, config.workers, job.micro_batch)
     if config.address is not None and not allotment.cards():
         raise InputError("--gpus-per-trial", "auto: no node with a GPU is up; say by --cards which may start, such as "
-                         "--cards 24,80, or give a number instead of auto")  # fmt: skip
+                         "--cards 24,80, or give a number instead of auto, 0 for CPUs alone")  # fmt: skip
     rungs = SharedRungs(state, allotment, cpus)
     return allotment, SharedProposals(state, job, allotment), rungs, [Started(allotment)]
 

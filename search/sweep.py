@@ -373,7 +373,7 @@ def _fit(
     at_a_time = config.workers if config.address else workers
     searcher, rungs, allotment = Proposals(state, config.job), Rungs(state), None
     started: list[Any] = []
-    if config.gpus_per_trial == "auto":
+    if config.gpus_per_trial == "auto" and (config.address is not None or _resources().get("GPU", 0)):
         from search.sharing import shared
 
         allotment, searcher, rungs, started = shared(config, state)

@@ -158,7 +158,7 @@ def settings(
     seed: Seed = 0,
     workers: Workers = None,
     cpus_per_trial: Cpus = 1,
-    gpus_per_trial: Gpus = "0",
+    gpus_per_trial: Gpus = "auto",
     cards: Cards = "",
     hang_minutes: HangMinutes = 30,
     address: Address = None,
