@@ -20,7 +20,7 @@ demo: setup  ## a real sweep on the embedded puppets, from nothing to a front in
 	echo "The front as a page: runs/demo-$$n/pareto.html. MLflow on localhost: make ui"
 
 test: lint  ## in two processes
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --max-worker-restart 0
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow

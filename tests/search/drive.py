@@ -1,9 +1,10 @@
 """Runs or resumes a small sweep in a process that may be killed.
 
 `python -m tests.search.drive HOME TRIALS SECONDS [STORAGE [without-ray]]`; without Ray one trial after the other.
+`--address HOST:PORT` joins the Ray that is there.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,18 @@ from tests.search.examples import make_cache, small_sweep
 from tests.search.inprocess import without_ray
 
 if __name__ == "__main__":
-    home, trials, seconds = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
-    where = sys.argv[4] if len(sys.argv) > 4 else None
-    if len(sys.argv) > 5:
+    arguments = argparse.ArgumentParser()
+    for name, kind in (("home", Path), ("trials", int), ("seconds", float)):
+        arguments.add_argument(name, type=kind)
+    for name in ("where", "without"):
+        arguments.add_argument(name, nargs="?")
+    arguments.add_argument("--address")
+    given = arguments.parse_args()
+    if given.without:
         without_ray(pytest.MonkeyPatch())
+    home, where = given.home, given.where
     known = (home / "small").exists() or (where is not None and is_taken(where, "small"))
-    make_cache(home, seconds)
-    sweep = locate(home, "small", where) if known else small_sweep(home, trials, seconds, where)
+    make_cache(home, given.seconds)
+    there = {"address": given.address, "workers": None} if given.address else {}
+    sweep = locate(home, "small", where) if known else small_sweep(home, given.trials, given.seconds, where, **there)
     (resume if known else run)(sweep, PlainLines(Console(), sweep.space, sweep.trials), Curves)
