@@ -30,6 +30,7 @@ class SweepConfig(BaseModel):
     name: str = Field(description="the sweep's name, its folder's too")
     space_name: str
     space_text: str = Field(description="the space's YAML")
+    earlier: tuple[str, ...] = Field((), description="sweeps whose scores proposals began with; the journal has them")
     require: tuple[str, ...] = Field((), description="such as 'drift < 0.2'; beside what the space requires")
     job: Job
     trials: int | None = Field(TRIALS, ge=1, description="how many recipes are tried; empty: as a budget allows")

@@ -104,6 +104,24 @@ class Ended:
 
 
 @dataclass(frozen=True)
+class Learned:
+    """What a trial of an earlier sweep scored, for the sampler alone: it is no trial of this one, and on no front."""
+
+    time: float
+    sweep: str
+    """The earlier one."""
+    values: dict[str, Any]
+    """The point of this sweep's space behind the recipe."""
+    observations: tuple[Observation, ...]
+    """Of all its checkpoints, in the order of steps, without the cells."""
+
+    @property
+    def name(self) -> str:
+        """What no trial of this sweep is called."""
+        return f"{self.sweep}/{self.observations[0].trial}"
+
+
+@dataclass(frozen=True)
 class Planned:
     """The sweep was given other bounds than those that it had, from now on. None is no bound."""
 
@@ -203,7 +221,7 @@ class Closed:
     timing: Timing
 
 
-Event = Opened | Proposed | Observed | Lost | Outgrew | Ended | Planned | Chosen | Judged | Tracked | Closed
+Event = Opened | Learned | Proposed | Observed | Lost | Outgrew | Ended | Planned | Chosen | Judged | Tracked | Closed
 
 
 @dataclass
@@ -217,6 +235,7 @@ class Ledger:
     lost: dict[str, list[Lost]] = field(default_factory=dict)
     """By trial: how it went since it was scored last."""
     outgrown: list[Outgrew] = field(default_factory=list)
+    learned: list[Learned] = field(default_factory=list)
     planned: Planned | None = None
     """The last bounds, where they are not those of the sweep's start."""
     chosen: Chosen | None = None
@@ -279,6 +298,8 @@ class Ledger:
             case Ended(trial=trial):
                 self.endings[trial] = event
                 self.statuses[event.status] += 1
+            case Learned():
+                self.learned.append(event)
             case Planned():
                 self.planned = event
             case Chosen():
@@ -470,6 +491,8 @@ def _checked(event: Event) -> Event:
         raise ValueError(f"trial: {made.trial!r:.80} is no trial's name")
     if isinstance(made, Observed) and len({(o.trial, o.steps) for o in made.observations}) != 1:
         raise ValueError("observations: should be of one checkpoint")
+    if isinstance(made, Learned) and (not NAME.fullmatch(made.sweep) or len({o.trial for o in made.observations}) != 1):
+        raise ValueError(f"sweep {made.sweep!r:.80}: should be a sweep's name, with observations of one trial")
     return made
 
 
@@ -505,6 +528,9 @@ def _event(values: dict[str, Any]) -> Event:
             return Outgrew(**values)
         case "ended":
             return Ended(**values)
+        case "learned":
+            given = tuple(Observation.from_json(_with_nan(value)) for value in values["observations"])
+            return Learned(**values | {"observations": given})
         case "planned":
             return Planned(**values)
         case "chosen":

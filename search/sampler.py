@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ class Sampler:
         """Each trial's best checkpoint, drawn in the best way."""
         self._told: dict[str, FrozenTrial] = {}
         self._failed: list[FrozenTrial] = []
-        self._thinned = 0
+        self._thinned = self._learned = 0
         self._distributions = {p.name: _distribution(p) for p in space.parameters}
 
     def propose(self, attempt: int = 0) -> dict[str, Any]:
@@ -63,8 +64,8 @@ class Sampler:
 
     def proposal(self) -> Callable[[int], dict[str, Any]]:
         """`propose` over the table as it is now: may be called later, by another thread, while the table grows."""
-        space, number = self.space, len(self._values)
-        if self.kind == "random" or number < STARTUP_TRIALS or not self._told:
+        space, number = self.space, len(self._values) - self._learned
+        if self.kind == "random" or number + self._learned < STARTUP_TRIALS or not self._told:
             expert = self.kind != "random" and number % UNIFORM_EVERY != UNIFORM_EVERY - 1
             draw = space.sample_prior if expert else space.sample
             return lambda attempt: draw(np.random.default_rng([self.seed, number, attempt]))
@@ -81,6 +82,14 @@ class Sampler:
             return values
 
         return propose
+
+    def learn(self, name: str, values: Mapping[str, Any], observations: Sequence[Observation]) -> None:
+        """What a trial of an earlier sweep scored, before anything is proposed. `name` is no trial's of this sweep."""
+        self._learned += 1
+        self.accept(name, values)
+        for steps in sorted({o.steps for o in observations}):
+            self.observe([replace(o, trial=name) for o in observations if o.steps == steps])
+        self.end(name)
 
     def accept(self, trial: str, values: Mapping[str, Any]) -> None:
         """A proposal becomes a trial: until it ends, others keep away from it."""

@@ -106,6 +106,9 @@ def to_console(found: Found, console: Console) -> None:
     ended = f"{of(len(ledger.endings), meter.plan(ledger).trials)} trials ended"
     console.print(f"[bold]{found.config.name}[/]: {found.status}, {ended}, {len(ledger.table)} observations, "
                   f"hypervolume {found.hypervolume:.4f}", highlight=False)  # fmt: skip
+    if ledger.learned:
+        count, sweeps = sum(len(each.observations) for each in ledger.learned), {each.sweep for each in ledger.learned}
+        console.print(f"Proposals began with {count} observations of {', '.join(sorted(sweeps))}.", highlight=False)
     if budget := meter.in_words(ledger):
         console.print(f"Spent: {budget}.", highlight=False)
     if required := found.space.requirements:

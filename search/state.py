@@ -156,6 +156,8 @@ def _replayed(
     observed, endings = list(ledger.observed.values()), list(ledger.endings.values())
     scored, ended = ledger.at_proposal
     sampler = Sampler(space, kind, seed)
+    for event in ledger.learned:
+        sampler.learn(event.name, event.values, event.observations)
     for trial, event in ledger.proposals.items():
         sampler.accept(trial, event.values)
     _tell(sampler, observed[:scored], endings[:ended])

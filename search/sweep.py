@@ -6,7 +6,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -20,7 +20,8 @@ from search.clock import SteadyClock
 from search.config import SweepConfig, check_new
 from search.depot import AtHome, Depot, opened
 from search.driver import Driver, take_sigterm, terminable
-from search.journal import Closed, Event, Journal, Ledger, Observed, Opened, Timing, Tracked, events
+from search.earlier import Taken, take
+from search.journal import Closed, Event, Journal, Learned, Ledger, Observed, Opened, Timing, Tracked, events
 from search.live import Reporter
 from search.rungs import rule_for
 from spaces import InputError
@@ -83,8 +84,9 @@ def run(config: SweepConfig, reporter: Reporter, trainable: type | None = None) 
         from search.tracking import check_server
 
         check_server(config.tracking_uri)
+    taken = take(config, time.time)
     with opened(config, reporter.note, new=True) as depot:
-        return _drive(depot, reporter, trainable, began)
+        return _drive(depot, reporter, trainable, began, taken=taken)
 
 
 def resume(
@@ -115,14 +117,19 @@ def _check(config: SweepConfig, trainable: type | None) -> None:
 
 @terminable()
 def _drive(
-    depot: AtHome | Depot, reporter: Reporter, trainable: type | None, began: float, more: More | None = None
+    depot: AtHome | Depot,
+    reporter: Reporter,
+    trainable: type | None,
+    began: float,
+    more: More | None = None,
+    taken: Sequence[Taken] = (),
 ) -> Outcome:
     from search.recorder import Recorder
     from search.state import SweepState
 
     config = depot.config
     clock, space, busy = SteadyClock(), config.space, 0.0
-    journal = _open_journal(config, Opened(clock()), more)
+    journal = _open_journal(config, Opened(clock()), more, [event for each in taken for event in each.learned])
 
     def tracked(run: str) -> None:
         known = journal.ledger.parent_run_id
@@ -150,6 +157,8 @@ def _drive(
     status: Literal["finished", "interrupted", "failed"] = "failed"
     workers, start, state, halted = 0, 0.0, None, None
     reporter.opened(f"sweep {config.name} in {config.folder}")
+    for each in taken:
+        reporter.note(each.in_words)
     if more:
         reporter.note(f"from here on: {config.meter.plan(journal.ledger).in_words}")
     try:
@@ -205,7 +214,9 @@ def _drive(
     return Outcome(status, timing, missing, halted, over)
 
 
-def _open_journal(config: SweepConfig, first: Opened, more: More | None = None) -> Journal:
+def _open_journal(
+    config: SweepConfig, first: Opened, more: More | None = None, learned: Sequence[Learned] = ()
+) -> Journal:
     try:
         journal = Journal(config.folder)
     except OSError as error:
@@ -218,6 +229,8 @@ def _open_journal(config: SweepConfig, first: Opened, more: More | None = None) 
     try:
         Driver.me().save(config.folder)
         journal.append(first)
+        for event in learned:
+            journal.append(event)
         if plan is not None:
             journal.append(plan.event(first.time))
     except OSError as error:
@@ -247,7 +260,8 @@ def _described(config: SweepConfig) -> dict[str, Any]:
     return {
         "space": config.space_name, "subject": subject, "base": job.base, "controlnet": job.controlnet,
         "objectives": ", ".join(o.name for o in space.objectives),
-        "required": ", ".join(map(str, space.requirements)), "rungs": ", ".join(map(str, space.rungs)),
+        "from": ", ".join(config.earlier), "required": ", ".join(map(str, space.requirements)),
+        "rungs": ", ".join(map(str, space.rungs)),
         "eta": space.eta, "trials": config.trials or "", "sampler": config.sampler, "scheduler": config.scheduler,
         "seed": config.seed, "precision": job.precision, "panel": job.panel.model_dump_json(exclude={"inferences"}),
         INFERENCES_PARAM: json.dumps([inference.model_dump() for inference in job.panel.inferences]),

@@ -21,6 +21,10 @@ class Choice:
     weights: tuple[float, ...] | None = None
     """The expert's, one for each value, in no particular unit."""
 
+    def has(self, value: Any) -> bool:
+        """Whether it may be this."""
+        return any(value == known and type(value) is type(known) for known in self.values)
+
     def at(self, quantile: float) -> Any:
         """The value at a quantile in [0, 1) of the even draw."""
         return self.values[int(quantile * len(self.values))]
@@ -50,6 +54,12 @@ class Range:
     """What the expert takes for best."""
     spread: float | None = None
     """How sure: the deviation around `prior`, a factor above 1 where `log`; None is a quarter of the range."""
+
+    def has(self, value: Any) -> bool:
+        """Whether it may be this."""
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        number = whole if self.integer else whole or isinstance(value, float)
+        return number and self.low <= value <= self.high
 
     def at(self, quantile: float) -> Any:
         """The value at a quantile in [0, 1) of the even draw."""

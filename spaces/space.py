@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from spaces.errors import InputError
 from spaces.inference import Inference
 from spaces.objectives import Objective
 from spaces.parameters import Parameter
@@ -51,6 +52,20 @@ class Space:
     def recipe(self, values: Mapping[str, Any]) -> Recipe:
         """The recipe of one point of the space (inactive parameters left out)."""
         return Recipe.parse({**dict(self.fixed), **values}, where=f"space {self.name}")
+
+    def point(self, recipe: Recipe) -> dict[str, Any] | None:
+        """The values behind a recipe, None where it does not lie in the space: `recipe` of them is this recipe."""
+        fields, values = dict(recipe), {}
+        for parameter in self.parameters:
+            if self.active(parameter, values):
+                value = fields[parameter.name]
+                if not parameter.has(value):
+                    return None
+                values[parameter.name] = value
+        try:
+            return values if self.recipe(values) == recipe else None
+        except InputError:
+            return None
 
     def at(self, quantiles: Sequence[float]) -> dict[str, Any]:
         """The values of the point with these quantiles in [0, 1), one for each of `parameters`.

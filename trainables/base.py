@@ -1,11 +1,10 @@
 """The frozen models that every trial starts from, in the diffusers folder layout, by safetensors alone."""
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -26,6 +25,7 @@ from transformers.utils import logging as transformers_logging
 from spaces import InputError
 from trainables import hub
 from trainables.device import DTYPES, Precision, device_named, precision_of
+from trainables.fingerprint import fingerprint
 
 _CHUNK = 2**20
 """Pixels that go through the VAE at once: four pictures of 512 x 512."""
@@ -81,7 +81,7 @@ class Base:
             tokenizer=_load(folder / "tokenizer", lambda: CLIPTokenizer.from_pretrained(folder / "tokenizer")),
             schedule=_schedule(folder / "scheduler"),
             controlnet=model(ControlNetModel, control),
-            fingerprint=_fingerprint(folder, control),
+            fingerprint=fingerprint(folder, control),
             folder=folder,
         )  # fmt: skip
         _check_fit(base, folder, control)
@@ -215,19 +215,3 @@ def without_progress_bars() -> Iterator[None]:
     finally:
         if shown:
             transformers_logging.enable_progress_bar()
-
-
-def _fingerprint(folder: Path, control: Path) -> str:
-    """16 hex digits over the names and contents of all that was read; a hub snapshot stands for its contents."""
-    digest = hashlib.blake2b(digest_size=8)
-    for name, part in (*((name, folder / name) for name in hub.BASE), ("controlnet", control)):
-        snapshot = next((parent.name for parent in part.parents if parent.parent.name == "snapshots"), None)
-        if snapshot is not None:
-            digest.update(f"{part.name} {snapshot}".encode())
-            continue
-        names = [f"{name}/{path.name}" for path in part.iterdir() if path.is_file()]
-        for file in hub.read_files(names, {name: hub.WITH_CONTROLNET[name]}, part):
-            digest.update(file.encode())
-            with (part / PurePath(file).name).open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "blake2b").digest())
-    return digest.hexdigest()

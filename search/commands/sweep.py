@@ -97,6 +97,12 @@ Require = Annotated[
         rich_help_panel=SEARCH,
     ),
 ]
+Earlier = Annotated[
+    str | None,
+    typer.Option(
+        "--from", help="Earlier sweeps, with commas between: proposals begin with their scores.", rich_help_panel=SEARCH
+    ),
+]
 Seed = Annotated[int, typer.Option(min=0, help="Of all that is drawn.", rich_help_panel=SEARCH)]
 
 Workers = Annotated[
@@ -155,6 +161,7 @@ def settings(
     sampler: SamplerName = "tpe",
     scheduler: SchedulerName = "asha-pareto",
     require: Require = None,
+    earlier: Earlier = None,
     seed: Seed = 0,
     workers: Workers = None,
     cpus_per_trial: Cpus = 1,
@@ -203,6 +210,7 @@ def settings(
         sampler=sampler,
         scheduler=scheduler,
         require=tuple(str(parse_requirement(text)) for text in require or ()),
+        earlier=tuple(name for name in (earlier or "").split(",") if name),
         seed=seed,
         workers=workers,
         cpus_per_trial=cpus_per_trial,
