@@ -1,5 +1,7 @@
-"""Wall time decides nothing: a card that is a thousand times slower leaves every decision as it was."""
+"""Wall time decides nothing: neither a card that is a thousand times slower nor a clock that jumps."""
 
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.journal import Journal
+from search.clock import SteadyClock
+from search.journal import Journal, read
 from search.rungs import decide, rule_for
 from search.state import SweepState
 from spaces import Cost
@@ -36,12 +39,12 @@ def test_rungs_decide_the_same_whatever_a_device_takes(points, factor, kind):
         assert decide(table, [before], rule) == decide(scaled, [after], rule)
 
 
-def searched(folder: Path, sampler: str, factor: float) -> list[object]:
+def searched(folder: Path, sampler: str, factor: float, clock: Callable[[], float] | None = None) -> list[object]:
     """What a sweep proposes and decides, with one device so many times slower."""
     folder.mkdir()
     journal = Journal(folder)
     rule, found = rule_for("asha-pareto", SPACE), []
-    clock = iter(np.cumsum(np.full(10**4, factor)).tolist()).__next__
+    clock = clock or iter(np.cumsum(np.full(10**4, factor)).tolist()).__next__
     state = SweepState(SPACE, rule, sampler, 3, 12, journal, lambda event: None, clock=clock)
     while (given := state.next_trial()) is not None:
         device = DEVICES[int(given.trial[1:]) % 2]
@@ -61,3 +64,21 @@ def searched(folder: Path, sampler: str, factor: float) -> list[object]:
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random"])
 def test_a_sweep_proposes_and_decides_the_same_whatever_a_device_takes(tmp_path, sampler):
     assert searched(tmp_path / "one", sampler, 1.0) == searched(tmp_path / "slow", sampler, 1000.0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_wall_clock_that_jumps_changes_neither_proposals_nor_decisions(tmp_path, seed):
+    """By hours, forth and back, as one that is set while a sweep runs, or another machine's on which it is resumed."""
+    jumps = 1.7e9 + np.random.default_rng(seed).normal(0, 7200, 10**4).cumsum()
+    jumping = searched(tmp_path / "jumping", "tpe", 1.0, iter(jumps.tolist()).__next__)
+    assert jumping == searched(tmp_path / "steady", "tpe", 1.0)
+    ledger = read(tmp_path / "jumping")
+    assert len(ledger.endings) == 12 and 0 <= ledger.seconds < 1e9
+
+
+def test_within_a_driver_time_does_not_jump(monkeypatch):
+    clock = SteadyClock()
+    before = clock()
+    assert abs(before - time.time()) < 1.0
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    assert 0 <= clock() - before < 1.0
