@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
 from search.attempts import Assignment, Attempts
-from search.journal import Cause
+from search.deaths import death
 from search.rungs import Continue
 from search.turns import in_turn, waiting_of
 from search.watchdog import Watchdog
@@ -141,12 +140,12 @@ class Losses(_Coat, Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         hung = self._watch.took(trial)
-        if not self._state.lost(trial_name(trial), *(("hung", hung) if hung else _death(trial))):
+        if not self._state.lost(trial_name(trial), *(("hung", hung) if hung else death(trial))):
             self._rungs.controller.stop_trial(trial)  # it waits for a process by now, and is not asked again
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """Tune has given it up, as when word of one loss comes twice. What was only lost is to be started anew."""
-        cause, reason = _death(trial)
+        cause, reason = death(trial)
         if cause not in ("node", "preempted"):
             self._state.failed(trial_name(trial), reason)
         elif self._state.lost(trial_name(trial), cause, reason):
@@ -229,16 +228,3 @@ def _span(seconds: float) -> str:
 def trial_name(trial: TuneTrial) -> str:
     """Our name for Tune's trial, its folder's too."""
     return trial.config["trial"]
-
-
-def _death(trial: TuneTrial) -> tuple[Cause, str]:
-    """What the last of the trial's processes died of, and the same in one line."""
-    last = Path(trial.error_file).read_text(encoding="utf-8").rpartition("Failure # ")[2]
-    if "exit_actor()" in last or "preempt" in last:
-        return "preempted", "its machine was taken away"
-    # A node's sudden end is first seen as connections that break; when a process ends, its node says so.
-    if "its node has died" in last or "temporarily unavailable" in last:
-        return "node", "its node was lost"
-    line = [line.strip() for line in last.splitlines() if line.strip()][-1]
-    detail = line.partition("Worker exit detail: ")[2].partition(" Some common causes")[0]
-    return ("process", detail) if detail else ("error", line)

@@ -377,6 +377,7 @@ def _fit(
     from ray.tune.execution import class_cache
 
     from search.bridge import Halt, Losses, Proposals, RemoteTrial, Rungs, Watch, trial_name
+    from search.deaths import ends_of_processes
 
     shutil.rmtree(config.folder / RAY_FOLDER, ignore_errors=True)
     class_cache.ENV_VARS_TO_PROPAGATE.difference_update(KEPT_FROM_RAY)
@@ -417,7 +418,7 @@ def _fit(
         ),
     )
     try:
-        with _environment({"TUNE_MAX_PENDING_TRIALS_PG": "1000000"} if allotment else {}):
+        with _environment({"TUNE_MAX_PENDING_TRIALS_PG": "1000000"} if allotment else {}), ends_of_processes():
             tuner.fit()
     finally:
         watch.close()

@@ -147,7 +147,9 @@ class Nodes:
             return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
 
     def _bury(self, worker: Worker) -> None:
-        """What is left of a dead node, so that Ray's own book of nodes is right."""
+        """What is left of a dead node, so that Ray's own book of nodes is right; once."""
+        if worker not in self.workers:
+            return
         self.workers.remove(worker)
         if worker.watcher is not None:
             worker.watcher.kill()

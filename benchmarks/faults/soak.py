@@ -1,5 +1,6 @@
 """Many trials with a fault every few seconds: does the driver grow?"""
 
+import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,9 +131,10 @@ def _sample(driver: Driver, head: psutil.Process, series: Series, at: float) -> 
 def _used(folder: Path) -> int:
     """Bytes of the files below a folder from which others delete."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except OSError:
-            continue
+    for place, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.stat(os.path.join(place, name)).st_size
+            except OSError:
+                continue
     return total

@@ -1,7 +1,8 @@
 """A trainable in closed form that keeps the trials' contract: files, scores, replay from disk, and failures on demand.
 
 Failures are asked for by files in the sweep's cache, named by trial: `t0001.raise`, `t0001.nan`, `t0001.die` (at the
-second rung, always), `t0001.die-once`, `t0001.hang` and `t0001.hang-once` (in C, without giving the interpreter free).
+second rung, always), `t0001.die-once`, `t0001.hoard` (6 GB), `t0001.hang` and `t0001.hang-once` (in C, without giving
+the interpreter free).
 """
 
 import ctypes
@@ -123,6 +124,9 @@ class Curves(tune.Trainable):
         if self._wanted("die-once"):
             (Path(self._job["cache"]) / f"{self._trial}.die-once").unlink()
             os._exit(1)
+        if self._wanted("hoard"):
+            hoard = np.ones(6 * 10**9, np.uint8)
+            time.sleep(60 + float(hoard[-1]))  # Ray looks at the machine's memory from time to time
         if self._wanted("hang"):
             self._hang()
         if self._wanted("hang-once"):
