@@ -29,6 +29,10 @@ class Choice:
         """The value at a quantile in [0, 1) of the even draw."""
         return self.values[int(quantile * len(self.values))]
 
+    def quantile(self, value: Any) -> float:
+        """The middle of the quantiles that `at` makes this value of. ValueError for a value that is none of them."""
+        return (self.values.index(value) + 0.5) / len(self.values)
+
     def sample(self, generator: np.random.Generator) -> Any:
         return self.values[int(generator.integers(len(self.values)))]
 
@@ -65,6 +69,12 @@ class Range:
         """The value at a quantile in [0, 1) of the even draw."""
         low, high = self._ends()
         return self._value(low + quantile * (high - low))
+
+    def quantile(self, value: float) -> float:
+        """The quantile that `at` makes this value of: 0 to 1, within a bin where only integers count."""
+        low, high = self._ends()
+        place = math.log(value) if self.log else float(value)
+        return min(max((place - low) / (high - low), 0.0), 1.0)
 
     def sample(self, generator: np.random.Generator) -> Any:
         return self.at(generator.random())
