@@ -97,7 +97,8 @@ class Range:
 
     def _value(self, drawn: float) -> Any:
         value = math.exp(drawn) if self.log else drawn
-        return int(np.clip(round(value), self.low, self.high)) if self.integer else float(value)
+        kept = np.clip(round(value) if self.integer else value, self.low, self.high)  # exp(log(low)) may be below it
+        return int(kept) if self.integer else float(kept)
 
 
 Parameter = Choice | Range
