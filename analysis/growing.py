@@ -78,6 +78,15 @@ class GrowingFront:
             return None
         return self._add_2d(*map(float, point), key) if len(self._reference) == 2 else self._add(point, key)
 
+    def would_grow(self, point: Sequence[float]) -> bool:
+        """Whether the point would add volume: it is better than the reference, and no other is as good."""
+        if not all(loss < corner for loss, corner in zip(point, self._reference.tolist(), strict=True)):
+            return False
+        if len(self._reference) == 2:
+            i = bisect_right(self._stairs.first, point[0]) - 1
+            return i < 0 or self._stairs.second[i] > point[1]
+        return not (self._rows <= np.asarray(point, dtype=float)).all(axis=1).any()
+
     def _add_2d(self, x: float, y: float, key: Key) -> list[Key] | None:
         stairs = self._stairs
         if stairs.dominates(x, y):

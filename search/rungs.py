@@ -9,9 +9,10 @@ from typing import Literal
 import numpy as np
 
 from analysis.pareto import order_selection, rank_layers
+from search.trajectories import Trajectories, none_left, over
 from spaces import REFERENCE_LOSS, Objective, Observation, Requirements, Space, ranking_losses
 
-SchedulerKind = Literal["asha-pareto", "asha-scalar", "none"]
+SchedulerKind = Literal["trajectories", "asha-pareto", "asha-scalar", "none"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,26 @@ class ParetoAsha:
 
 
 @dataclass(frozen=True)
+class Promise:
+    """Successive halving for several objectives, of trials that may still add to the front.
+
+    A rung is ranked as by ParetoAsha, and one in eta goes on. A first layer that is larger than that has no privilege:
+    with noise, and with three objectives, nearly all are on it, and what each adds to the others' volume decides. Of
+    those in place a trial stops whose curve, going on from here as the best of the others' did, adds nothing to the
+    present front, and one that is past its best.
+    """
+
+    objectives: tuple[Objective, ...]
+    """What is traded."""
+    rungs: tuple[int, ...]
+    """Step counts, increasing."""
+    eta: float
+    """One in eta trials of a rung goes on."""
+    requirements: Requirements = ()
+    """What is behind all else where it is not met."""
+
+
+@dataclass(frozen=True)
 class ScalarAsha:
     """Asynchronous successive halving (Li et al. 2020, 1810.05934) on the mean of the losses, as a baseline."""
 
@@ -82,15 +103,15 @@ class RunAll:
     """What has to be a number too."""
 
 
-Rule = ParetoAsha | ScalarAsha | RunAll
+Rule = ParetoAsha | Promise | ScalarAsha | RunAll
 
 
 def rule_for(kind: SchedulerKind, space: Space) -> Rule:
     """The rule that `--scheduler` names, over a space's objectives and rungs."""
     if kind == "none":
         return RunAll(space.objectives, space.rungs, space.requirements)
-    asha = ParetoAsha if kind == "asha-pareto" else ScalarAsha
-    return asha(space.objectives, space.rungs, space.eta, space.requirements)
+    rules = {"trajectories": Promise, "asha-pareto": ParetoAsha, "asha-scalar": ScalarAsha}
+    return rules[kind](space.objectives, space.rungs, space.eta, space.requirements)
 
 
 def decide(table: Sequence[Observation], checkpoint: Sequence[Observation], rule: Rule) -> Decision:
@@ -108,7 +129,19 @@ def decide(table: Sequence[Observation], checkpoint: Sequence[Observation], rule
     order, free = _ranked(losses, rule)
     ranking = list(dict.fromkeys(trials[i] for i in order))
     on_first = any(free[i] for i, name in enumerate(trials) if name == trial)
-    return in_place(ranking.index(trial) + 1, on_first, len(ranking), steps, rule)
+    decision = in_place(ranking.index(trial) + 1, on_first, len(ranking), steps, rule)
+    if isinstance(rule, Promise):
+        return promising(decision, checkpoint, over([*table, *checkpoint], rule.objectives, rule.requirements), rule)
+    return decision
+
+
+def promising(
+    decision: Decision, checkpoint: Sequence[Observation], trajectories: Trajectories, rule: Promise
+) -> Decision:
+    """The decision by its place, unless the trial can add nothing any more in any way that it is drawn in."""
+    if isinstance(decision, Stop) or any(trajectories.may_add(o, rule.rungs) for o in checkpoint):
+        return decision
+    return Stop("stopped", none_left(checkpoint[0]))
 
 
 def not_finite(checkpoint: Sequence[Observation], rule: Rule) -> Stop | None:
@@ -151,6 +184,7 @@ def _rung(table: Sequence[Observation], checkpoint: Sequence[Observation], rule:
 
 def _ranked(losses: np.ndarray, rule: Rule) -> tuple[np.ndarray, np.ndarray]:
     """Row indices best first, and which rows no rank may stop. Equal rows: the trial with the earlier name first."""
-    if isinstance(rule, ParetoAsha):
-        return order_selection(losses, np.full(losses.shape[1], REFERENCE_LOSS)), rank_layers(losses) == 0
+    if isinstance(rule, ParetoAsha | Promise):
+        free = rank_layers(losses) == 0 if isinstance(rule, ParetoAsha) else np.zeros(len(losses), dtype=bool)
+        return order_selection(losses, np.full(losses.shape[1], REFERENCE_LOSS)), free
     return np.argsort(losses.mean(axis=1), kind="stable"), np.zeros(len(losses), dtype=bool)

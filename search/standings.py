@@ -8,7 +8,8 @@ import numpy as np
 
 from analysis.growing import GrowingLayers
 from analysis.pareto import order_selection, rank_layers
-from search.rungs import Decision, ParetoAsha, Rule, in_place, not_finite
+from search.rungs import Decision, ParetoAsha, Promise, Rule, in_place, not_finite, promising
+from search.trajectories import over
 from spaces import REFERENCE_LOSS, Observation, ranking_losses
 
 Row = tuple[str, int, str]
@@ -25,6 +26,7 @@ class Standings:
     def __init__(self, rule: Rule) -> None:
         self._rule = rule
         self._rungs: dict[int, _Rung] = {}
+        self._trajectories = over([], rule.objectives, rule.requirements) if isinstance(rule, Promise) else None
 
     def decide(self, checkpoint: Sequence[Observation]) -> Decision:
         """Takes the checkpoint in, unless its scores are no numbers, and decides about its trial."""
@@ -33,7 +35,11 @@ class Standings:
             return broken
         rung = self.add(checkpoint)
         trial, steps = checkpoint[0].trial, checkpoint[0].steps
-        return in_place(*rung.standing(trial), rung.trials, steps, self._rule)
+        place, on_first = rung.standing(trial)
+        if self._trajectories is None:
+            return in_place(place, on_first, rung.trials, steps, self._rule)
+        decision = in_place(place, False, rung.trials, steps, self._rule)
+        return promising(decision, checkpoint, self._trajectories, self._rule)
 
     def add(self, checkpoint: Sequence[Observation]) -> "_Rung":
         """Takes a checkpoint in that was decided about before; its rung."""
@@ -44,8 +50,17 @@ class Standings:
             new = {o.key for o in checkpoint}
             rung = self._rungs[steps] = _Rung(self._rule, [o for o in rung.observations if o.key not in new])
             known = []
-        rung.take([o for o in checkpoint if o not in known])
+            self._begin_trajectories_anew()
+        new = [o for o in checkpoint if o not in known]
+        rung.take(new)
+        if self._trajectories is not None:
+            self._trajectories.add(new)
         return rung
+
+    def _begin_trajectories_anew(self) -> None:
+        if isinstance(self._rule, Promise):
+            rest = [o for rung in self._rungs.values() for o in rung.observations]
+            self._trajectories = over(rest, self._rule.objectives, self._rule.requirements)
 
 
 class _Rung:
@@ -53,7 +68,7 @@ class _Rung:
 
     def __init__(self, rule: Rule, observations: Sequence[Observation] = ()) -> None:
         self._objectives, self._requirements = rule.objectives, rule.requirements
-        self._pareto = isinstance(rule, ParetoAsha)
+        self._pareto = isinstance(rule, ParetoAsha | Promise)
         self.layers = GrowingLayers() if self._pareto and len(rule.objectives) == 2 else None
         self._means: list[tuple[float, Row]] = []
         self._observations: dict[Row, Observation] = {}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.rungs import ParetoAsha, RunAll, ScalarAsha, Stop, decide
+from search.rungs import ParetoAsha, Promise, RunAll, ScalarAsha, Stop, decide
 from search.standings import Standings
 from spaces import OBJECTIVES, Inference, Observation
 from tests.search.examples import observed
@@ -17,6 +17,7 @@ THREE = (*TWO, OBJECTIVES["drift"])
 RULES = [
     ParetoAsha(TWO, (10, 20), 3.0), ParetoAsha(TWO, (10, 20, 40), 1.5), ScalarAsha(TWO, (10, 20), 2.0),
     RunAll(TWO, (10, 20)), ParetoAsha(THREE, (10, 20), 3.0), ScalarAsha(THREE, (10, 20), 2.0),
+    Promise(TWO, (10, 20, 40), 1.5), Promise(THREE, (10, 20, 40), 1.5),
 ]  # fmt: skip
 WAYS = [None, Inference(lora_scale=0.5), Inference(lora_scale=0.8)]
 number = st.one_of(st.integers(-1, 5).map(lambda k: k / 4), st.floats(-0.2, 1.2))
