@@ -17,7 +17,7 @@ from spaces.text import parse_json, read_text
 from spaces.wording import has_secret
 from trainables.job import Job
 
-SamplerKind = Literal["tpe", "nsga2", "random"]
+SamplerKind = Literal["gp", "tpe", "nsga2", "random"]
 FILE = "sweep.json"
 """Its presence makes a folder a sweep."""
 

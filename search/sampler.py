@@ -1,4 +1,4 @@
-"""Proposals: Optuna's samplers, asked over a table of observations and told by it."""
+"""Proposals: a model of the curves, or Optuna's samplers, asked over a table of observations and told by it."""
 
 import logging
 import warnings
@@ -14,12 +14,15 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from analysis.pareto import order_selection
 from search.config import SamplerKind
+from search.foresight import Foresight, Known, next_recipes
 from search.front import representative_of
 from search.study import study_of
 from spaces import REFERENCE_LOSS, Choice, Observation, Parameter, Space, ranking_losses, to_losses
 
 STARTUP_TRIALS = 8
 """So many trials, before the samplers that learn, come from the space's expert prior, where it has one."""
+STARTUP: dict[SamplerKind, int] = {"gp": 16, "tpe": STARTUP_TRIALS, "nsga2": STARTUP_TRIALS, "random": STARTUP_TRIALS}
+"""A model of every parameter needs more of them; stopped early, they are cheap."""
 UNIFORM_EVERY = 4
 """But every fourth of them from the whole space evenly, so that what no expert expected is tried too. The baseline
 `random` knows of no expert."""
@@ -56,6 +59,7 @@ class Sampler:
         self._told: dict[str, FrozenTrial] = {}
         self._failed: list[FrozenTrial] = []
         self._thinned = self._learned = 0
+        self._known = Known(space, seed) if kind == "gp" else None
         self._distributions = {p.name: _distribution(p) for p in space.parameters}
 
     def propose(self, attempt: int = 0) -> dict[str, Any]:
@@ -65,10 +69,13 @@ class Sampler:
     def proposal(self) -> Callable[[int], dict[str, Any]]:
         """`propose` over the table as it is now: may be called later, by another thread, while the table grows."""
         space, number = self.space, len(self._values) - self._learned
-        if self.kind == "random" or number + self._learned < STARTUP_TRIALS or not self._told:
+        learner = self.kind != "random" and number + self._learned >= STARTUP[self.kind] and self._told
+        if not learner or (self._known is not None and not self._known.enough):
             expert = self.kind != "random" and number % UNIFORM_EVERY != UNIFORM_EVERY - 1
             draw = space.sample_prior if expert else space.sample
             return lambda attempt: draw(np.random.default_rng([self.seed, number, attempt]))
+        if self._known is not None:
+            return self._foreseen(self._known.foresight(), number)
         trials = self._trials(number)
         kind, objectives = self.kind, len(space.objectives)
 
@@ -91,6 +98,17 @@ class Sampler:
             self.observe([replace(o, trial=name) for o in observations if o.steps == steps])
         self.end(name)
 
+    def _foreseen(self, begin: Callable[[], Foresight], number: int) -> Callable[[int], dict[str, Any]]:
+        """Further attempts take the next best of what was found for the first."""
+        running, found = [self._values[trial] for trial in self._live], list[dict[str, Any]]()
+
+        def propose(attempt: int) -> dict[str, Any]:
+            if not found:
+                found.extend(next_recipes(begin(), running, np.random.default_rng([self.seed, number])))
+            return found[min(attempt, len(found) - 1)]
+
+        return propose
+
     def accept(self, trial: str, values: Mapping[str, Any]) -> None:
         """A proposal becomes a trial: until it ends, others keep away from it."""
         self._values[trial] = dict(values)
@@ -102,6 +120,8 @@ class Sampler:
         known = [self._best[trial]] if trial in self._best else []
         best = representative_of([*known, *checkpoint], self.space.objectives, self.space.requirements)
         self._live.pop(trial, None)
+        if self._known is not None:
+            self._known.observe(checkpoint, self._values[trial])
         if known and best is known[0]:
             return
         (losses,) = to_losses(self.space.objectives, [best.scores]).tolist()

@@ -85,10 +85,11 @@ MoreTrials = Annotated[str | None, typer.Option("--trials", help="+20 for 20 mor
 MoreGpuHours = Annotated[str | None, typer.Option("--gpu-hours", help="+1 for an hour more, 4 for 4 in all.")]
 MoreHours = Annotated[str | None, typer.Option("--hours", help="By the clock, in the same way.")]
 SamplerName = Annotated[
-    Literal["tpe", "nsga2", "random"], typer.Option(help="Who proposes recipes.", rich_help_panel=SEARCH)
+    Literal["gp", "tpe", "nsga2", "random"], typer.Option(help="Who proposes recipes.", rich_help_panel=SEARCH)
 ]
 SchedulerName = Annotated[
-    Literal["asha-pareto", "asha-scalar", "none"], typer.Option(help="Who stops trials.", rich_help_panel=SEARCH)
+    Literal["trajectories", "asha-pareto", "asha-scalar", "none"],
+    typer.Option(help="Who stops trials.", rich_help_panel=SEARCH),
 ]
 Require = Annotated[
     list[str] | None,

@@ -1,0 +1,109 @@
+"""The model of curves, and proposals that come from it."""
+
+import numpy as np
+import pytest
+from scipy.optimize import approx_fprime
+
+from search.encoding import Encoding
+from search.foresight import FIRST, MOST, Known
+from search.gaussian import Curves, Posterior, Rows, _Known, _loss, _prior
+from search.sampler import STARTUP, Sampler
+from spaces import parse_space
+from tests.search.examples import observed, small_space
+
+SPACE = small_space()
+
+
+def rows(generator: np.random.Generator, n: int) -> Rows:
+    features = generator.random((n, 3))
+    return Rows(features, generator.choice([0.0, 0.5, 1.0], n), np.arange(n) // 2, np.array([0, 1, 1]))
+
+
+def test_the_gradient_is_that_of_the_posterior_density():
+    generator = np.random.default_rng(0)
+    known, losses = _Known.of(rows(generator, 16)), generator.normal(size=16)
+    scales = _prior(2)[0] + 0.3 * generator.normal(size=10)
+    numeric = approx_fprime(scales, lambda at: _loss(at, known, losses)[0], 1e-6)
+    np.testing.assert_allclose(_loss(scales, known, losses)[1], numeric, atol=2e-3)
+
+
+def test_a_smooth_function_is_learnt_and_far_away_less_is_known():
+    generator = np.random.default_rng(1)
+    seen = rows(generator, 60)
+    truth = lambda x, t: np.sin(3 * x[:, 0]) + 0.5 * t  # noqa: E731
+    model = Curves.fitted(seen, truth(seen.features, seen.at))
+    mean, deviation = Posterior(model.scales, seen, truth(seen.features, seen.at)).at(
+        features := generator.random((20, 3)), np.array([0.0, 1.0])
+    )
+    expected = np.column_stack([truth(features, t) for t in (0.0, 1.0)])
+    assert np.abs(mean - expected).max() < 0.2
+    _, far = Posterior(model.scales, seen, truth(seen.features, seen.at)).at(np.full((1, 3), 9.0), np.array([0.0]))
+    assert far[0, 0] > 2 * deviation.mean()
+
+
+def test_a_recipe_and_its_point_in_the_cube_say_the_same():
+    encoding, generator = Encoding(SPACE), np.random.default_rng(2)
+    for _ in range(50):
+        point = generator.random(encoding.parameters)
+        values = encoding.values(point)
+        assert SPACE.recipe(encoding.values(encoding.point(values))) == SPACE.recipe(values)
+        (features,) = encoding.features(point[None])
+        (again,) = encoding.features(encoding.point(values)[None])
+        np.testing.assert_allclose(features, again, atol=1e-9)
+        chosen, rank = features[encoding.groups == 3], features[encoding.groups == 4]
+        assert ((chosen > 0) == [values["text_encoder"] == name for name in ("frozen", "lora")]).all()
+        assert values["text_encoder"] == "lora" or rank == 0.5
+
+
+def told(sampler: Sampler, trials: range, generator: np.random.Generator) -> None:
+    for i in trials:
+        values = sampler.propose() if i < 40 else SPACE.sample(generator)
+        sampler.accept(f"t{i:04d}", values)
+        for steps in (10, 20):
+            good = 0.9 - values["dropout"] + steps / 1000
+            sampler.observe(
+                [observed(f"t{i:04d}", steps, good * values["rank"] / 64, good * (1 - values["rank"] / 64))]
+            )
+        sampler.end(f"t{i:04d}")
+
+
+def test_one_that_is_told_the_same_table_at_once_proposes_the_same():
+    """As it is after an interruption: scales are learnt from the checkpoints that they were learnt from before."""
+    first, again = (Sampler(SPACE, "gp", 4) for _ in range(2))
+    told(first, range(STARTUP["gp"] + 6), np.random.default_rng(0))
+    for trial, values in first._values.items():
+        again.accept(trial, values)
+    for seen in first._known._seen:
+        name = list(first._known._trials)[seen.trial]
+        identity, pose = (1 - loss for loss in seen.outputs)
+        again.observe([observed(name, seen.steps, identity, pose)])
+        again.end(name)
+    expected, proposed = SPACE.recipe(first.propose()), SPACE.recipe(again.propose())
+    assert proposed.text_encoder == expected.text_encoder
+    assert proposed.learning_rate == pytest.approx(expected.learning_rate, rel=1e-3)
+
+
+def test_of_very_many_checkpoints_a_bounded_number_is_kept_and_the_best_among_them():
+    known, generator, best = Known(SPACE, 0), np.random.default_rng(3), 0.0
+    for i in range(MOST):
+        best = max(best, score := float(generator.random()))
+        for steps in (10, 20):
+            known.observe([observed(f"t{i:04d}", steps, score, score)], SPACE.sample(generator))
+    assert FIRST < len(known._seen) <= MOST
+    assert min(seen.outputs[0] for seen in known._seen) == pytest.approx(1 - best)
+
+
+def test_what_misses_a_requirement_is_avoided():
+    text = "subject: x\nrungs: [10]\nrequire: ['drift < 0.2']\nrecipe: {dropout: {low: 0.0, high: 0.9}}"
+    space = parse_space(text, "required")
+    sampler, proposed = Sampler(space, "gp", 0), []
+    for i in range(STARTUP["gp"] + 5):
+        values = sampler.propose()
+        sampler.accept(f"t{i:04d}", values)
+        seen = observed(f"t{i:04d}", 10, values["dropout"], values["dropout"])
+        seen.scores["drift"] = 0.5 * values["dropout"]  # the better, the further off
+        sampler.observe([seen])
+        sampler.end(f"t{i:04d}")
+        proposed.append(values["dropout"])
+    assert max(proposed[: STARTUP["gp"]]) > 0.6
+    assert all(0.3 < dropout < 0.5 for dropout in proposed[STARTUP["gp"] :])
