@@ -145,7 +145,7 @@ class Foresight:
         self._seen_places, self._seen_at = np.unique(rows.at, return_inverse=True)
 
     def curves(self, points: Floats, at: Floats | None = None) -> tuple[Floats, Floats]:
-        """Mean and deviation at k points of the cube: k x r x (objectives and requirements), at the rungs unless told."""
+        """Mean and deviation at k points, k x r x (objectives and requirements); at the rungs unless told."""
         features = self.encoding.features(points)
         parts = [model.at(features, self._places if at is None else at) for model in self._of]
         mean, deviation = (np.stack([part[i] for part in parts], axis=-1) for i in (0, 1))
