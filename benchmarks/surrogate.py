@@ -1,6 +1,5 @@
 """What a table of fine-tunes says about the recipes in between: the curves of the mean, and the noise of a run."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,11 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
-from spaces import Choice, Space
+from analysis.surrogate import fitted, numbers
+from spaces import Space
 
 Floats = NDArray[np.float64]
 
@@ -95,7 +92,7 @@ class Surrogate:
         known = like._models if like else [None] * (objectives + 1)
         targets = [*np.moveaxis(means.scores, -1, 0), np.log(means.seconds)]
         self._models = [
-            _fitted(self._scaled(inputs), target.ravel(), model) for target, model in zip(targets, known, strict=True)
+            fitted(self._scaled(inputs), target.ravel(), model) for target, model in zip(targets, known, strict=True)
         ]
         self._residuals = curves.residuals()
 
@@ -115,39 +112,12 @@ class Surrogate:
 
     def _inputs(self, points: Sequence[Mapping[str, Any]]) -> Floats:
         """(n r) x d: the recipe's numbers on the scale that they are drawn on, and the logarithm of the steps."""
-        recipes = np.array([_numbers(self.space, point) for point in points])
+        recipes = np.array([numbers(self.space, point) for point in points])
         steps = np.log(self.steps.astype(float))
         return np.column_stack([np.repeat(recipes, len(steps), axis=0), np.tile(steps, len(recipes))])
 
     def _scaled(self, inputs: Floats) -> Floats:
         return (inputs - self._offset) / self._scale
-
-
-def _numbers(space: Space, point: Mapping[str, Any]) -> list[float]:
-    """One number for a range, one for each value of a choice; what a recipe does not have is at the range's middle."""
-    numbers: list[float] = []
-    for parameter in space.parameters:
-        value = point.get(parameter.name)
-        if isinstance(parameter, Choice):
-            numbers += [float(value == known) for known in parameter.values]
-        else:
-            scale = np.log if parameter.log else float
-            middle = (scale(parameter.low) + scale(parameter.high)) / 2
-            numbers.append(float(middle if value is None else scale(value)))
-    return numbers
-
-
-def _fitted(inputs: Floats, targets: Floats, like: GaussianProcessRegressor | None) -> GaussianProcessRegressor:
-    if like is not None:
-        kernel, optimizer = like.kernel_, None
-    else:
-        lengths = Matern(np.full(inputs.shape[1], 3.0), (0.3, 1e3), nu=2.5)
-        kernel, optimizer = ConstantKernel(1.0, (1e-2, 1e2)) * lengths + WhiteKernel(0.1, (1e-4, 1.0)), "fmin_l_bfgs_b"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # an input that says nothing has a length at its bound
-        return GaussianProcessRegressor(kernel, optimizer=optimizer, normalize_y=True, random_state=0).fit(
-            inputs, targets
-        )
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from search.commands.judge import judge
 from search.commands.prepare import prepare
 from search.commands.record import record
 from search.commands.show import show
+from search.commands.simulate import simulate
 from search.commands.spaces import spaces
 from search.commands.status import status
 from search.commands.stop import stop
@@ -35,6 +36,7 @@ app.command("record")(record)
 app.command("generate")(generate)
 app.command("export")(export)
 app.command("judge")(judge)
+app.command("simulate")(simulate)
 app.command("spaces")(spaces)
 app.command("prepare")(prepare)
 app.command("annotate")(annotate)

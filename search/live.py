@@ -147,10 +147,11 @@ class LiveTable:
         waiting = f", {self._waits_for}" if self._waits_for and not seen.busy else ""
         if budget := self._bounds.in_words(self._ledger):
             table.add_row("budget", budget)
-        table.add_row("time", _clock(elapsed) + (waiting if left is None else f", about {_clock(left)} left"))
+        table.add_row("time", clock(elapsed) + (waiting if left is None else f", about {clock(left)} left"))
         return Group(Text(), ProgressBar(total=1.0, completed=self._bounds.share(self._ledger), width=60), table)
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Minutes and seconds, 2:05, and hours where there are any, 1:02:05."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"

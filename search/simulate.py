@@ -82,10 +82,11 @@ def virtual(
     scheduler: SchedulerKind = "asha-pareto",
     journal: Keeper | None = None,
     notify: Callable[[Event], None] = lambda event: None,
+    gpus: float = 0.0,
 ) -> SweepState:
     """The state of a sweep whose events have the clock's times; a journal on disk makes it one to be resumed."""
     rule = rule_for(scheduler, space)
-    return SweepState(space, rule, sampler, seed, trials, journal or Memory(), notify, clock)
+    return SweepState(space, rule, sampler, seed, trials, journal or Memory(), notify, clock, gpus=gpus)
 
 
 def simulate(
