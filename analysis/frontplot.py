@@ -7,10 +7,32 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.confirmed import Confirmation, Confirmed
 from analysis.pareto import hypervolume, knee, non_dominated
 from spaces import REFERENCE_LOSS, Objective, Observation, Requirements, front_losses, to_losses, violation
 
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ConfirmedPlot:
+    """The confirmed front: means over fresh seeds on a panel that is new."""
+
+    points: Floats
+    """k x 2, from the best in the first objective on."""
+    halves: Floats
+    """k x 2: half the widths of the means' intervals; 0 where there is none."""
+    steps: NDArray[np.int64]
+    names: list[str]
+    hover: list[str]
+    before: Floats
+    """k x 2: what the search scored."""
+    stairs: Floats
+    knee: int | None
+    base: tuple[float, float] | None
+    base_hover: str
+    lost: NDArray[np.int64]
+    """Indices of the plot's points that are on the front as scored and not on this one."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +65,7 @@ class FrontPlot:
     knee: int | None
     base: tuple[float, float] | None
     base_hover: str
+    confirmed: ConfirmedPlot | None = None
 
 
 def prepare(
@@ -51,6 +74,7 @@ def prepare(
     base_scores: Mapping[str, float] | None,
     space_name: str,
     requirements: Requirements = (),
+    confirmation: Confirmation | None = None,
 ) -> FrontPlot:
     """The front over all objectives, seen in the first two. Without observations that lack one (NaN); those that miss
     a requirement are there, and on no front."""
@@ -63,9 +87,15 @@ def prepare(
     base = (base_scores[x.name], base_scores[y.name]) if base_scores else None
     varied = _varied(complete)
     shown = np.vstack([points, [base]]) if base else points
+    confirmed = None
+    if confirmation is not None and confirmation.front:
+        confirmed = _confirmed(confirmation, objectives, complete, points, front)
+        ends = [confirmed.points - confirmed.halves, confirmed.points + confirmed.halves]
+        shown = np.vstack([shown, *ends, *([[confirmed.base]] if confirmed.base else [])])
     return FrontPlot(
         title=f"{x.name} versus {y.name} · space {space_name}",
-        summary=_summary(observations, complete, objectives, losses, base_scores, requirements),
+        summary=_summary(observations, complete, objectives, losses, base_scores, requirements)
+        + (_of_confirmation(confirmation) if confirmation and confirmed else ()),
         axis_titles=(_axis_title(x), _axis_title(y)),
         about_axes=(x.about, y.about),
         ranges=(_range(shown[:, 0], x), _range(shown[:, 1], y)),
@@ -73,14 +103,72 @@ def prepare(
         points=points,
         steps=np.array([o.steps for o in complete], dtype=np.int64),
         names=[o.name for o in complete],
-        hover=[_hover(o, objectives, varied, requirements) for o in complete],
+        hover=[_hover(o, objectives, varied, requirements) + _said_of(o, confirmation, objectives) for o in complete],
         paths=_paths(complete, points),
         front=front,
         stairs=_stairs(points[front], (x, y)) if len(objectives) == 2 else np.zeros((0, 2)),
         knee=knee(losses),
         base=base,
         base_hover="<b>untuned base</b><br>" + _lines(base_scores or {}, objectives),
+        confirmed=confirmed,
     )
+
+
+def _confirmed(
+    confirmation: Confirmation,
+    objectives: Sequence[Objective],
+    observations: Sequence[Observation],
+    points: Floats,
+    front: NDArray[np.int64],
+) -> ConfirmedPlot:
+    """The knee is the confirmation's own; the search's points are found again by their keys."""
+    x, y = objectives[0], objectives[1]
+    at = {o.key: i for i, o in enumerate(observations)}
+    members = confirmation.front
+    means = np.array([[each.means[x.name], each.means[y.name]] for each in members])
+    halves = np.array([[each.halves.get(x.name, 0.0), each.halves.get(y.name, 0.0)] for each in members])
+    on = {each.key for each in members}
+    base = confirmation.base
+    return ConfirmedPlot(
+        points=means,
+        halves=halves,
+        steps=np.array([each.key[1] for each in members], dtype=np.int64),
+        names=[each.name for each in members],
+        hover=[f"<b>{html.escape(each.name)}</b>, confirmed" + _odds(each, objectives) for each in members],
+        before=points[[at[each.key] for each in members]],
+        stairs=_stairs(means, (x, y)) if len(objectives) == 2 else np.zeros((0, 2)),
+        knee=None if confirmation.knee is None else members.index(confirmation.knee),
+        base=(base[x.name], base[y.name]) if base else None,
+        base_hover="<b>untuned base</b>, on the panel of the confirmation<br>" + _lines(base or {}, objectives),
+        lost=np.array([i for i in front if observations[i].key not in on], dtype=np.int64),
+    )
+
+
+def _of_confirmation(confirmation: Confirmation) -> tuple[str, ...]:
+    scored = [each for each in confirmation.candidates if each.layer == 0]
+    kept = sum(each.on_front for each in scored)
+    behind = len(confirmation.front) - kept
+    more = f" and {behind} from behind it" if behind else ""
+    return (f"confirmed: {kept} of the {len(scored)} of the front that were tried again{more}",)
+
+
+def _said_of(observation: Observation, confirmation: Confirmation | None, objectives: Sequence[Objective]) -> str:
+    """What a confirmation says of an observation of the search, for its hover."""
+    each = confirmation.of(observation.key) if confirmation else None
+    if each is None:
+        return ""
+    return f"<br><br><b>{'confirmed' if each.on_front else 'not confirmed'}</b>" + _odds(each, objectives)
+
+
+def _odds(each: Confirmed, objectives: Sequence[Objective]) -> str:
+    lines = [
+        f"{o.name} {each.means[o.name]:.3f}" + (f" ± {each.halves[o.name]:.3f}" if o.name in each.halves else "")
+        for o in objectives
+        if o.name in each.means
+    ]
+    chance = "" if each.chance is None else f"on the front with a probability of {each.chance:.0%}"
+    seeds = f"{each.seeds} fresh seeds, on a panel that is new"
+    return "<br>" + "<br>".join(part for part in [*lines, chance, seeds] if part)
 
 
 def _summary(

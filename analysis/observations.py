@@ -22,6 +22,8 @@ EXPERIMENT = "posefront"
 PARENT_TAG = "mlflow.parentRunId"
 TRIAL_TAG = "trial"
 SEED_TAG = "seed"
+CONFIRMS_TAG = "confirms"
+"""Of a confirmation's run: the trial whose recipe it trains again."""
 COST_PREFIX = "seconds."
 """Costs, which MLflow shows after the scores since it sorts by name."""
 SECONDS = ("train", "score", "load")
@@ -96,9 +98,10 @@ def from_mlflow(uri: str, sweep_name: str) -> list[Observation]:
     return sorted(observations, key=lambda o: (o.trial, o.steps))  # stable: the ways stay in their order
 
 
-def child_runs(client: "MlflowClient", parent: "Run") -> list["Run"]:
-    """The runs of a sweep's trials, oldest first."""
-    return list(_search(client, parent.info.experiment_id, f"tags.`{PARENT_TAG}` = '{parent.info.run_id}'"))
+def child_runs(client: "MlflowClient", parent: "Run", confirming: bool = False) -> list["Run"]:
+    """The runs of a sweep's trials, oldest first, or those of its confirmation, which have another panel's scores."""
+    found = _search(client, parent.info.experiment_id, f"tags.`{PARENT_TAG}` = '{parent.info.run_id}'")
+    return [run for run in found if (CONFIRMS_TAG in run.data.tags) == confirming]
 
 
 def history(client: "MlflowClient", run: "Run") -> dict[int, dict[str, float]]:

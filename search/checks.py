@@ -6,6 +6,7 @@ import numpy as np
 
 from spaces import InputError, Space
 from trainables import hub
+from trainables.held_out import panel_poses, unseen
 from trainables.job import Job
 from trainables.judge_choice import choose
 from trainables.needs import check_needs
@@ -34,6 +35,12 @@ def check_job(job: Job, space: Space) -> None:
     if "prompt" in [each.name for each in (*space.objectives, *space.requirements)] and judges.prompt is None:
         asked = "an objective" if any(each.name == "prompt" for each in space.objectives) else "required"
         raise InputError("--prompt-judge", f"prompt is {asked}, and no judge of prompts was named, such as clip")
+
+
+def check_held_out(job: Job) -> None:
+    """The subject has something to confirm on: InputError where nothing is left that the search did not see."""
+    subject = with_poses(Subject.load(job.subject), job.poses)
+    unseen(subject, panel_poses(subject, job.panel), job.panel)
 
 
 def check_address(address: str) -> None:

@@ -6,6 +6,7 @@ import typer
 
 from search.commands.annotate import annotate
 from search.commands.cluster import app as cluster
+from search.commands.confirm import confirm
 from search.commands.export import export
 from search.commands.generate import generate
 from search.commands.judge import judge
@@ -31,6 +32,7 @@ app.command("resume")(resume)
 app.command("submit")(submit)
 app.command("status")(status)
 app.command("stop")(stop)
+app.command("confirm")(confirm)
 app.command("show")(show)
 app.command("record")(record)
 app.command("generate")(generate)

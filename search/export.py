@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.generate import adapter_of, load_base, pick
+from search.generate import adapter_of, kept, load_base, pick
 from search.show import Found
 from spaces import InputError, Observation
 
@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 
 
 def picks(found: Found, wanted: str) -> list[Observation]:
-    """All of the front for `front`, else the one that is picked. InputError where an adapter is not kept."""
-    chosen = found.front if wanted == "front" and found.front else [pick(found, wanted)]
-    for observation in chosen:
-        adapter_of(found, observation)
-    return chosen
+    """All of the front for `front`, the confirmed one if there is one, else the one that is picked.
+
+    InputError where an adapter is not kept.
+    """
+    front = found.confirmed or found.front
+    chosen = front if wanted == "front" and front else [pick(found, wanted)]
+    return [kept(found, observation) for observation in chosen]
 
 
 def check_form(observations: list[Observation], form: "Form") -> None:

@@ -4,6 +4,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from search.confirm.adapters import best_seeds
+from search.confirm.choose import Search
+from search.journal import Observed
 from search.pruning import ADAPTER
 from search.show import Found
 from spaces import InputError, Observation
@@ -25,20 +28,38 @@ def pick(found: Found, wanted: str) -> Observation:
         none = f"has no observation that meets {required}" if found.ledger.table else "has no observation yet"
         raise InputError(found.config.name, none)
     if wanted == "knee":
-        adapter_of(found, found.knee)
-        return found.knee
+        return kept(found, found.knee)
     match = PICK.fullmatch(wanted)
     key = (match["trial"], int(match["steps"])) if match else None
-    if key in found.ledger.observed and _adapter(found, *key).is_dir():
-        for observation in found.ledger.observed[key].observations:
+    if key and (event := _observed(found, *key)) is not None and _adapter(found, *key).is_dir():
+        for observation in event.observations:
             if observation.label == (match["label"] or ""):
                 return observation
-    kept = ", ".join(o.name for o in found.front)
-    raise InputError("--pick", f"{wanted!r} should be knee, or a checkpoint whose adapter is kept: {kept}")
+    there = ", ".join(o.name for o in found.front)
+    raise InputError("--pick", f"{wanted!r} should be knee, or a checkpoint whose adapter is kept: {there}")
+
+
+def kept(found: Found, observation: Observation) -> Observation:
+    """The observation, or where its adapter was deleted that of the confirmation's best seed, whose own is kept.
+
+    InputError where there is neither, or it is damaged.
+    """
+    if found.confirmed and not _adapter(found, observation.trial, observation.steps).is_dir():
+        standing = found.standing
+        best = best_seeds(standing.ledger, standing.confirmation, Search(found.ledger), found.space.objectives)
+        observation = best.get(observation.key, observation)
+    adapter_of(found, observation)
+    return observation
+
+
+def _observed(found: Found, trial: str, steps: int) -> Observed | None:
+    """A checkpoint of the search, or of its confirmation."""
+    ledgers = [found.ledger] + ([found.standing.ledger] if found.standing else [])
+    return next((ledger.observed[trial, steps] for ledger in ledgers if (trial, steps) in ledger.observed), None)
 
 
 def folder_of(found: Found, trial: str, steps: int) -> Path:
-    return Path(found.ledger.observed[trial, steps].folder)
+    return Path(_observed(found, trial, steps).folder)
 
 
 def _adapter(found: Found, trial: str, steps: int) -> Path:

@@ -23,6 +23,7 @@ from spaces import InputError, Observation, Space
 from trainables.checksums import check
 
 if TYPE_CHECKING:
+    from analysis.confirmed import Confirmation
     from search.depot import AtHome, Depot
     from search.tracking import Tracking
 
@@ -59,7 +60,7 @@ class Missing:
 
 
 @dataclass(frozen=True)
-class _Call:
+class Call:
     """Something that MLflow is to be told. It may be repeated."""
 
     do: Callable[["Tracking"], None]
@@ -88,7 +89,7 @@ class Recorder:
         self._open_tracking, self._on_opened, self._space = open_tracking, opened, space
         self._depot, self._folder, self._complain = depot, depot.config.folder, complain
         self._ledger, self._tally, self._tracking = Ledger(), Tally(space), None
-        self._backlog: deque[_Call] = deque()
+        self._backlog: deque[Call] = deque()
         self._back_off = BackOff(time.monotonic)
         self._last_taken = time.monotonic()
         self._given = self._recorded = 0
@@ -96,6 +97,7 @@ class Recorder:
         self._complete = False
         self._reason, self._told, self._complaints = "has not answered yet", False, set[tuple[str, str]]()
         self._next_drawing = time.monotonic() + REFRESH_SECONDS
+        self._painted: list[Path] = []
         self._queue: queue.SimpleQueue[Event | str] = queue.SimpleQueue()
         self._opened: Future[bool] = Future()
         self._given_up = threading.Event()
@@ -160,16 +162,30 @@ class Recorder:
             if self._queue.empty() and time.monotonic() >= self._next_drawing:
                 self._draw()
         self._draw()
-        front = front_of(self._ledger.table, self._space.objectives, self._space.requirements)
-        folders = [(o, Path(self._ledger.observed[o.trial, o.steps].folder)) for o in front]
-        kept = [(o, folder) for o, folder in folders if self._whole(folder / ADAPTER)]
-        self._backlog.append(_Call(lambda tracking: tracking.keep_adapters(kept)))
-        self._backlog.append(_Call(lambda tracking: tracking.finish(status)))
+        self._backlog.extend(self._last(status))
         while self._backlog and not self._given_up.is_set():
             self._catch_up()
             if self._backlog:
                 self._given_up.wait(self._back_off.seconds_left)
         self._complete = not self._backlog
+
+    def _last(self, status: str) -> list[Call]:
+        """What MLflow is to hear at the end."""
+        front = front_of(self._ledger.table, self._space.objectives, self._space.requirements)
+        folders = [(o, Path(self._ledger.observed[o.trial, o.steps].folder)) for o in front]
+        kept = [(o, folder) for o, folder in folders if self._whole(folder / ADAPTER)]
+        return [
+            Call(lambda tracking: tracking.keep_adapters(kept)),
+            Call(lambda tracking: tracking.finish(status)),
+        ]
+
+    def _prune(self) -> None:
+        self._depot.prune(self._ledger)
+
+    def _paint(self) -> list[Path]:
+        """Draws the plots; what MLflow gets of them."""
+        self._depot.fetch(self._folder / BASE_SCORES)
+        return draw(self._ledger.table, base_scores(self._folder), self._space, self._folder)
 
     def _whole(self, adapter: Path) -> bool:
         try:
@@ -192,7 +208,7 @@ class Recorder:
                     break
                 item = self._queue.get()
             if scored:
-                self._attempt(lambda: self._depot.prune(self._ledger), "pruning")
+                self._attempt(self._prune, "pruning")
             return item if isinstance(item, str) else None
         except queue.Empty:
             return None
@@ -201,19 +217,19 @@ class Recorder:
         """Puts on the backlog what MLflow is to hear of an event that the ledger has."""
         match event:
             case Proposed(trial=trial):
-                self._backlog.append(_Call(lambda t: t.trial_started(trial, event.recipe, event.seed), trial))
+                self._backlog.append(Call(lambda t: t.trial_started(trial, event.recipe, event.seed), trial))
             case Observed(main=main, time=at):
                 folder = Path(event.folder)
-                call = _Call(lambda t: t.observed(event.observations, folder, at), main.trial, checkpoint=True)
+                call = Call(lambda t: t.observed(event.observations, folder, at), main.trial, checkpoint=True)
                 self._backlog.append(call)
                 trials, seconds, value = (
                     self._ledger.scored,
                     self._ledger.seconds,
                     self._tally.hypervolume(self._ledger),
                 )
-                self._backlog.append(_Call(lambda t: t.hypervolume(trials, seconds, value, at)))
+                self._backlog.append(Call(lambda t: t.hypervolume(trials, seconds, value, at)))
             case Ended(trial=trial):
-                self._backlog.append(_Call(lambda t: t.trial_ended(trial, event.status, event.reason), trial))
+                self._backlog.append(Call(lambda t: t.trial_ended(trial, event.status, event.reason), trial))
 
     def _catch_up(self) -> None:
         """One pass over what MLflow lacks, unless it is left alone for a while.
@@ -223,7 +239,7 @@ class Recorder:
         """
         if self._back_off.seconds_left > 0 or not self._open():
             return
-        row, progress, stuck, again = 0, False, set[str](), deque[_Call]()
+        row, progress, stuck, again = 0, False, set[str](), deque[Call]()
         while self._backlog and row < PATIENCE and not self._given_up.is_set():
             call = self._backlog.popleft()
             if call.trial in stuck:
@@ -240,7 +256,7 @@ class Recorder:
         else:
             self._succeeded()
 
-    def _takes(self, call: _Call) -> bool:
+    def _takes(self, call: Call) -> bool:
         try:
             call.do(self._tracking)
         except FileNotFoundError as error:  # somebody deleted what was to be copied: nobody will bring it back
@@ -289,18 +305,16 @@ class Recorder:
         if not self._ledger.observed:
             return
         began = time.monotonic()
-        self._attempt(lambda: self._depot.fetch(self._folder / BASE_SCORES), "storage")
-        table, base = self._ledger.table, base_scores(self._folder)
-        self._attempt(lambda: draw(table, base, self._space, self._folder), "plots")
+        self._attempt(lambda: setattr(self, "_painted", self._paint()), "plots")
         if not any(call.do == self._upload for call in self._backlog):
-            self._backlog.append(_Call(self._upload))
+            self._backlog.append(Call(self._upload))
         now = time.monotonic()
         self._next_drawing = now + max(REFRESH_SECONDS, (now - began) / REFRESH_SHARE)
 
     def _upload(self, tracking: "Tracking") -> None:
         devices = paces(self._ledger.table, self._space.rungs)
         words = "; ".join(pace.in_words for pace in devices) if len(devices) > 1 else ""
-        tracking.plots([self._folder / name for name in PLOTS], words)
+        tracking.plots(self._painted, words)
 
     def _attempt(self, call: Callable[[], None], what: str) -> None:
         """What fails here, on this machine, is told once for each kind."""
@@ -315,14 +329,22 @@ class Recorder:
             self._complain(f"{what}: {text}")
 
 
-def draw(observations: Sequence[Observation], base: dict[str, float] | None, space: Space, folder: Path) -> None:
+def draw(
+    observations: Sequence[Observation],
+    base: dict[str, float] | None,
+    space: Space,
+    folder: Path,
+    confirmation: "Confirmation | None" = None,
+) -> list[Path]:
     """`pareto.html` and `pareto.png` of all observations, in the sweep's folder."""
     from analysis.plots import pareto_html, pareto_png
 
-    html = pareto_html(observations, space.objectives, base, space.name, space.requirements)
-    png = pareto_png(observations, space.objectives, base, space.name, space.requirements)
-    for name, content in zip(PLOTS, (html.encode(), png), strict=True):
-        _replace(folder / name, content)
+    html = pareto_html(observations, space.objectives, base, space.name, space.requirements, confirmation)
+    png = pareto_png(observations, space.objectives, base, space.name, space.requirements, confirmation)
+    paths = [folder / name for name in PLOTS]
+    for path, content in zip(paths, (html.encode(), png), strict=True):
+        replace(path, content)
+    return paths
 
 
 def base_scores(folder: Path) -> dict[str, float] | None:
@@ -331,7 +353,7 @@ def base_scores(folder: Path) -> dict[str, float] | None:
     return json.loads(path.read_text(encoding="utf-8"))["scores"] if path.is_file() else None
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace(path: Path, content: bytes) -> None:
     """A reader sees the old file or the new one, never half of it."""
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         try:

@@ -16,6 +16,7 @@ from analysis.paces import paces
 from search import journal, remote
 from search.budget import in_hold, of
 from search.config import SweepConfig
+from search.confirm.summary import Standing, standing_of
 from search.front import front_of, hypervolume_of, knee_of
 from search.journal import Ledger
 from search.lease import is_driven
@@ -45,6 +46,16 @@ class Found:
     """The untuned base's scores."""
     fetch: Callable[[Path], None] = lambda path: None
     """Brings a file or a folder of the sweep's to this machine, if it is on a storage alone."""
+    standing: Standing | None = None
+    """Of the confirmation, if there is one. As soon as it has a front of its own, that front's knee is the knee."""
+
+    @property
+    def confirmed(self) -> list[Observation]:
+        """What the search scored of the confirmed front; empty without one."""
+        if self.standing is None:
+            return []
+        by_key = {o.key: o for o in self.ledger.table}
+        return [by_key[each.key] for each in self.standing.confirmation.front]
 
 
 def find(home: Path, name: str, where: str | None = None) -> Found:
@@ -59,17 +70,27 @@ def find(home: Path, name: str, where: str | None = None) -> Found:
     ledger, space = journal.read(settings.folder), settings.space
     table = ledger.table
     check_scores(table, space, settings.folder / journal.FILE)
+    standing = standing_of(settings.folder, ledger, space)
     return Found(
         config=settings,
         space=space,
         ledger=ledger,
         status=_status(settings, ledger),
         front=front_of(table, space.objectives, space.requirements),
-        knee=knee_of(table, space.objectives, space.requirements),
+        knee=_knee(table, space, standing),
         hypervolume=hypervolume_of(table, space.objectives, space.requirements),
         base=base_scores(settings.folder),
         fetch=fetch,
+        standing=standing,
     )
+
+
+def _knee(table: Sequence[Observation], space: Space, standing: Standing | None) -> Observation | None:
+    """Of the confirmed front, where there is one."""
+    confirmed = standing.confirmation.knee if standing else None
+    if confirmed is None:
+        return knee_of(table, space.objectives, space.requirements)
+    return next(o for o in table if o.key == confirmed.key)
 
 
 def check_scores(table: Sequence[Observation], space: Space, where: Path) -> None:
@@ -82,7 +103,7 @@ def check_scores(table: Sequence[Observation], space: Space, where: Path) -> Non
 
 def as_json(found: Found) -> str:
     """One object: sweep, status, objectives, trials (how many), observations, front, knee, hypervolume, devices,
-    tried, required."""
+    tried, required, confirmation (null without one)."""
     ledger = found.ledger
     document = {
         "sweep": found.config.name,
@@ -96,6 +117,7 @@ def as_json(found: Found) -> str:
         "devices": [vars(pace) for pace in paces(ledger.table, found.space.rungs)],
         "tried": [_trial(ledger, trial) for trial in ledger.proposals],
         "required": [str(each) for each in found.space.requirements],
+        "confirmation": found.standing and found.standing.to_json(),
     }
     return json.dumps(document, indent=2, allow_nan=False)
 
@@ -120,9 +142,12 @@ def to_console(found: Found, console: Console) -> None:
         console.print(_front_table(found, wide))
         if not wide:
             console.print(_recipes(found))
+    if found.standing is not None:
+        _confirmation(found, found.standing, console)
     if found.knee is not None:
+        whose = "the confirmed front's knee" if found.confirmed else "the front's knee"
         console.print(
-            f"\nRecommended (the front's knee): {found.knee.trial} at {found.knee.steps} steps"
+            f"\nRecommended ({whose}): {found.knee.trial} at {found.knee.steps} steps"
             + (f", drawn as {found.knee.label}" if found.knee.label else ""),
             highlight=False,
         )
@@ -137,9 +162,54 @@ def to_console(found: Found, console: Console) -> None:
             console.print(f"{ending.trial} failed: {ending.reason}", markup=False, highlight=False, soft_wrap=True)
     if found.status == "interrupted":
         console.print(f"`posefront resume {found.config.name}` goes on with it.", highlight=False)
-    elif found.status != "running" and ledger.unfinished:
+    elif not found.status.startswith("running") and ledger.unfinished:
         console.print(f"{in_hold(ledger)}: `posefront resume {found.config.name}` with a larger budget, such as "
                       "--gpu-hours +1 or --hours +1, goes on with it.", highlight=False)  # fmt: skip
+
+
+def _confirmation(found: Found, standing: Standing, console: Console) -> None:
+    """What was tried again: the confirmed front, then what was on the front as scored and is not on it."""
+    console.print(f"\nConfirmation: {standing.in_words}.", highlight=False)
+    if standing.usable:
+        console.print(_confirmed_table(found, standing))
+    for each in standing.confirmation.candidates:
+        if each.failure:
+            console.print(f"{each.name} failed: {each.failure}", markup=False, highlight=False, soft_wrap=True)
+    if standing.chosen.left_out:
+        console.print(f"{standing.chosen.left_out} others were left out, which the share did not pay for.")
+    if standing.since:
+        console.print(f"The search made {standing.since} observations since: `posefront confirm {found.config.name} "
+                      "--again` takes them in.", highlight=False)  # fmt: skip
+    elif not standing.over and not standing.running:
+        console.print(f"`posefront confirm {found.config.name}` goes on with it.", highlight=False)
+
+
+def _confirmed_table(found: Found, standing: Standing) -> Table:
+    """Means with their 95 % intervals on the panel that is new, beside what the search scored."""
+    objectives, before = found.space.objectives, {o.key: o for o in found.ledger.table}
+    table = Table("checkpoint", title="The confirmed front, and what is not on it", title_justify="left")
+    for objective in objectives:
+        table.add_column(objective.name, justify="right", no_wrap=True)
+    for name in ("on front", "seeds"):
+        table.add_column(name, justify="right", no_wrap=True)
+    if beside := len(objectives) < 3:
+        table.add_column("as scored", justify="right", no_wrap=True)
+    for each in sorted(standing.confirmation.candidates, key=lambda each: not each.on_front):
+        values = [_with_half(each.means.get(o.name), each.halves.get(o.name)) for o in objectives]
+        scored = " ".join(f"{before[each.key].scores[o.name]:.3f}" for o in objectives) if beside else None
+        odds = "" if each.chance is None else f"{each.chance:.0%}"
+        style = "bold green" if each == standing.confirmation.knee else None if each.on_front else "dim"
+        table.add_row(each.name, *values, odds, str(each.seeds), *([scored] if scored else []), style=style)
+    if (base := standing.confirmation.base) is not None:
+        values = [f"{base[o.name]:.3f}" for o in objectives]
+        table.add_row("untuned base", *values, style="dim")
+    return table
+
+
+def _with_half(mean: float | None, half: float | None) -> str:
+    if mean is None:
+        return ""
+    return f"{mean:.3f}" if half is None else f"{mean:.3f} ±{half:.3f}"
 
 
 def in_need(table: Sequence[Observation], required: Requirements) -> str:
@@ -165,7 +235,7 @@ def _front_table(found: Found, wide: bool) -> Table:
     """A row for each observation by the name that `--pick` takes; where there is room, with its recipe."""
     shown = dict.fromkeys([*(o.name for o in found.space.objectives), *SCORE_COLUMNS])
     scores = [name for name in shown if all(name in o.scores for o in found.front)]
-    table = Table("checkpoint", title="The front", title_justify="left")
+    table = Table("checkpoint", title="The front as scored" if found.confirmed else "The front", title_justify="left")
     table.columns[0].no_wrap = True
     for name in scores:
         table.add_column(SCORE_COLUMNS.get(name, name), justify="right", no_wrap=True)
@@ -190,6 +260,8 @@ def _recipes(found: Found) -> Table:
 
 
 def _status(settings: SweepConfig, ledger: Ledger) -> str:
+    if journal.is_running(settings.folder, journal.CONFIRMATION):
+        return "running: confirmation"
     if journal.is_running(settings.folder):
         return "running"
     if settings.job.storage is not None and is_driven(remote.store_of(settings.job)):

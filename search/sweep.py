@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from analysis.observations import INFERENCES_PARAM
 from search.budget import More
@@ -28,8 +28,8 @@ from spaces import InputError
 from trainables.disk import disk_trouble
 
 if TYPE_CHECKING:
-    from search.recorder import Missing
-    from search.state import SweepState
+    from search.attempts import Attempts
+    from search.recorder import Missing, Recorder
     from search.tracking import Tracking
 
 RAY_FOLDER = "ray"
@@ -79,14 +79,14 @@ def run(config: SweepConfig, reporter: Reporter, trainable: type | None = None) 
     """Runs a new sweep to its end, or to an interruption. InputError, with nothing left behind, for what is wrong."""
     began = time.monotonic()
     check_new(config.folder.parent, config.name)
-    _check(config, trainable)
+    check(config, trainable)
     if not config.tracking_uri.startswith("sqlite:"):
         from search.tracking import check_server
 
         check_server(config.tracking_uri)
     taken = take(config, time.time)
     with opened(config, reporter.note, new=True) as depot:
-        return _drive(depot, reporter, trainable, began, taken=taken)
+        return drive(Searching(depot, reporter, taken=taken), depot, reporter, trainable, began)
 
 
 def resume(
@@ -103,11 +103,12 @@ def resume(
     """
     began = time.monotonic()
     with opened(config, reporter.note, take_over=take_over) as depot:
-        _check(config, trainable)
-        return _drive(depot, reporter, trainable, began, more)
+        check(config, trainable)
+        return drive(Searching(depot, reporter, more), depot, reporter, trainable, began)
 
 
-def _check(config: SweepConfig, trainable: type | None) -> None:
+def check(config: SweepConfig, trainable: type | None) -> None:
+    """InputError for what is wrong with a sweep and shows before Ray starts."""
     _ = config.space
     if config.address is not None:
         check_address(config.address)
@@ -115,21 +116,91 @@ def _check(config: SweepConfig, trainable: type | None) -> None:
         check_job(config.job, config.space)
 
 
-@terminable()
-def _drive(
-    depot: AtHome | Depot,
-    reporter: Reporter,
-    trainable: type | None,
-    began: float,
-    more: More | None = None,
-    taken: Sequence[Taken] = (),
-) -> Outcome:
-    from search.recorder import Recorder
-    from search.state import SweepState
+class Course(Protocol):
+    """What a driver runs trials for."""
 
-    config = depot.config
-    clock, space, busy = SteadyClock(), config.space, 0.0
-    journal = _open_journal(config, Opened(clock()), more, [event for each in taken for event in each.learned])
+    @property
+    def config(self) -> SweepConfig:
+        """The sweep, with the job that its trials do."""
+
+    @property
+    def title(self) -> str:
+        """In one line."""
+
+    def open(self, now: float) -> Journal:
+        """The journal, with this driver in it."""
+
+    def recorder(self, journal: Journal, tracked: Callable[[str], None]) -> "Recorder":
+        """Works off the journal's events; `tracked` hears which run MLflow has for it."""
+
+    def state(self, journal: Journal, notify: Callable[[Event], None], clock: Callable[[], float]) -> "Attempts":
+        """What to run next, and what a result means."""
+
+
+@dataclass(frozen=True)
+class Searching:
+    """A sweep's search."""
+
+    depot: AtHome | Depot
+    reporter: Reporter
+    more: More | None = None
+    """New bounds."""
+    taken: Sequence[Taken] = ()
+    """What it begins with, of earlier sweeps."""
+
+    @property
+    def config(self) -> SweepConfig:
+        return self.depot.config
+
+    @property
+    def title(self) -> str:
+        return f"sweep {self.config.name} in {self.config.folder}"
+
+    def open(self, now: float) -> Journal:
+        learned = [event for each in self.taken for event in each.learned]
+        return _open_journal(self.config, Opened(now), self.more, learned)
+
+    def recorder(self, journal: Journal, tracked: Callable[[str], None]) -> "Recorder":
+        from search.recorder import Recorder
+
+        return Recorder(
+            lambda: open_tracking(self.config, journal.ledger, self.depot.fetch),
+            tracked,
+            events(self.config.folder),
+            self.config.space,
+            self.depot,
+            self.reporter.note,
+        )
+
+    def state(self, journal: Journal, notify: Callable[[Event], None], clock: Callable[[], float]) -> "Attempts":
+        from search.state import SweepState
+
+        config, space = self.config, self.config.space
+        for each in self.taken:
+            self.reporter.note(each.in_words)
+        if self.more:
+            self.reporter.note(f"from here on: {config.meter.plan(journal.ledger).in_words}")
+        return SweepState(
+            space,
+            rule_for(config.scheduler, space),
+            config.sampler,
+            config.seed,
+            config.plan,
+            journal,
+            notify,
+            clock,
+            config.max_failures,
+            self.reporter.note,
+            config.gpus_per_trial,
+        )
+
+
+@terminable()
+def drive(course: Course, depot: AtHome | Depot, reporter: Reporter, trainable: type | None, began: float) -> Outcome:
+    """Runs all trials of a course, to its end or an interruption, and brings its record up to date."""
+    config = course.config
+    clock, busy = SteadyClock(), 0.0
+    journal = course.open(clock())
 
     def tracked(run: str) -> None:
         known = journal.ledger.parent_run_id
@@ -138,14 +209,7 @@ def _drive(
         if run != known is not None:
             reporter.note("record: MLflow does not have this sweep's run any more, all is written anew")
 
-    recorder = Recorder(
-        lambda: open_tracking(config, journal.ledger, depot.fetch),
-        tracked,
-        events(config.folder),
-        space,
-        depot,
-        reporter.note,
-    )
+    recorder = course.recorder(journal, tracked)
     depot.start(recorder.put)
 
     def notify(event: Event) -> None:
@@ -156,26 +220,9 @@ def _drive(
 
     status: Literal["finished", "interrupted", "failed"] = "failed"
     workers, start, state, halted = 0, 0.0, None, None
-    reporter.opened(f"sweep {config.name} in {config.folder}")
-    for each in taken:
-        reporter.note(each.in_words)
-    if more:
-        reporter.note(f"from here on: {config.meter.plan(journal.ledger).in_words}")
+    reporter.opened(course.title)
     try:
-        rule = rule_for(config.scheduler, space)
-        state = SweepState(
-            space,
-            rule,
-            config.sampler,
-            config.seed,
-            config.plan,
-            journal,
-            notify,
-            clock,
-            config.max_failures,
-            reporter.note,
-            config.gpus_per_trial,
-        )
+        state = course.state(journal, notify, clock)
         if not state.done:
             with _ray(config) as workers:
                 take_sigterm()  # from Ray
@@ -239,7 +286,12 @@ def _open_journal(
     return journal
 
 
-def open_tracking(config: SweepConfig, ledger: Ledger, fetch: Callable[[Path], None] = lambda path: None) -> "Tracking":
+def open_tracking(
+    config: SweepConfig,
+    ledger: Ledger,
+    fetch: Callable[[Path], None] = lambda path: None,
+    confirming: bool = False,
+) -> "Tracking":
     """The sweep's run in MLflow, found by the journal's id or the sweep's identity, or made.
 
     `fetch` brings a file of the sweep's folder here, if it is elsewhere.
@@ -247,7 +299,9 @@ def open_tracking(config: SweepConfig, ledger: Ledger, fetch: Callable[[Path], N
     from search.tracking import Tracking
 
     identity = f"{config.name}@{ledger.began}"
-    tracking = Tracking(config.tracking_uri, config.artifacts, config.name, ledger.parent_run_id, identity, fetch)
+    tracking = Tracking(
+        config.tracking_uri, config.artifacts, config.name, ledger.parent_run_id, identity, fetch, confirming
+    )
     tags = {"sweep": config.name, "version": version("posefront"), "bounds": config.meter.plan(ledger).in_words}
     tracking.describe(_described(config), tags)
     return tracking
@@ -370,7 +424,7 @@ class Fit(NamedTuple):
 
 
 def _fit(
-    config: SweepConfig, state: "SweepState", trainable: type | None, workers: int, note: Callable[[str], None]
+    config: SweepConfig, state: "Attempts", trainable: type | None, workers: int, note: Callable[[str], None]
 ) -> Fit:
     """Tune runs what is left, until all trials have ended, or until Ctrl-C, which Tune catches."""
     from ray import tune

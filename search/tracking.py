@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from analysis.observations import (
+    CONFIRMS_TAG,
     DEVICE_TAG,
     EXPERIMENT,
     PARENT_TAG,
@@ -25,15 +26,20 @@ from analysis.observations import (
 )  # fmt: skip
 from search.outage import Unreachable, in_short
 from spaces import InputError, Observation, Recipe
+from trainables.job import HELD_OUT, SEARCHED
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, Run
 
+    from analysis.confirmed import Confirmation
+
 RUN_STATUS = {"finished": "FINISHED", "stopped": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 """What MLflow calls the end of a trial or sweep. Being stopped at a rung is no fault, and killed is shown as one."""
 
 IDENTITY_TAG = "sweep_id"
+_BATCH = 1000
+"""Metrics that a server takes at once."""
 _CURVE = "hypervolume over seconds"
 
 _TOLD = ("space", "subject", "base", "objectives", "rungs")
@@ -89,6 +95,7 @@ class Tracking:
         parent_run_id: str | None = None,
         identity: str | None = None,
         fetch: Callable[[Path], None] = lambda path: None,
+        confirming: bool = False,
     ) -> None:
         """Opens the sweep's run, or makes it.
 
@@ -99,6 +106,7 @@ class Tracking:
         Unreachable when a server is not there.
         """
         self.sweep_name, self._fetch = sweep_name, fetch
+        self._confirming, self._panel = confirming, HELD_OUT if confirming else SEARCHED
         self._client = _connect(uri)
         experiment = _experiment(self._client, uri, artifacts)
         self._experiment_id = experiment.experiment_id
@@ -137,14 +145,15 @@ class Tracking:
         self._client.log_batch(self.parent_run_id, params=new, tags=all_tags)
         self._described |= set(params)
 
-    def trial_started(self, trial: str, recipe: Recipe, seed: int) -> None:
-        """A nested run with the recipe as parameters."""
+    def trial_started(self, trial: str, recipe: Recipe, seed: int, confirms: str | None = None) -> None:
+        """A nested run with the recipe as parameters; `confirms`: the trial of the search that is trained again."""
         from mlflow.entities import Param
 
         if trial in self._doubtful:
             self._recall_children(self._client.get_run(self.parent_run_id))
         if trial not in self._children:
             tags = {PARENT_TAG: self.parent_run_id, TRIAL_TAG: trial, SEED_TAG: str(seed)}
+            tags |= {} if confirms is None else {CONFIRMS_TAG: confirms}
             self._doubtful.add(trial)
             run = self._client.create_run(self._experiment_id, run_name=trial, tags=tags)
             self._children[trial] = _Child(run.info.run_id, has_params=False)
@@ -170,7 +179,7 @@ class Tracking:
         from mlflow.entities import Metric, RunTag
 
         child, steps = self._children[checkpoint[0].trial], checkpoint[0].steps
-        self._picture(child, 0, folder.parents[2] / "panel" / "base.png")
+        self._picture(child, 0, folder.parents[2] / self._panel / "base.png")
         self._picture(child, steps, folder / "grid.png")
         if steps not in child.observed:
             numbers = [
@@ -239,7 +248,24 @@ class Tracking:
                 self._client.set_tag(child.run_id, "front", "no")
                 child.on_front = False
 
-    def finish(self, status: str) -> None:
+    def confirmed(self, said: "Confirmation", look: int, at: float) -> None:
+        """What a confirmation says after a look, from 1 on: the sweep's metrics `confirmed/TRIAL-STEPS[:LABEL]/...`."""
+        from mlflow.entities import Metric
+
+        numbers: dict[str, float] = {"confirmed/front": len(said.front)}
+        for each in said.candidates:
+            section = f"confirmed/{each.name.replace('@', '-')}"
+            for name, mean in each.means.items():
+                numbers[f"{section}/{name}"] = mean
+                if name in each.halves:
+                    numbers |= {f"{section}/{name} low": mean - each.halves[name]}
+                    numbers |= {f"{section}/{name} high": mean + each.halves[name]}
+            numbers |= {} if each.chance is None else {f"{section}/probability of being on the front": each.chance}
+        metrics = [Metric(name, value, _milliseconds(at), look) for name, value in numbers.items()]
+        for start in range(0, len(metrics), _BATCH):
+            self._client.log_batch(self.parent_run_id, metrics=metrics[start : start + _BATCH])
+
+    def finish(self, status: str, confirmation: str | None = None) -> None:
         """Closes the sweep's run: `finished`, `interrupted` or `failed`; what comes after a colon says more.
 
         A trial that a finished sweep has not ended is held at its rung, and goes on if the sweep is given more.
@@ -250,6 +276,8 @@ class Tracking:
                 self._client.set_tag(child.run_id, "status", "held")
                 self._client.update_run(child.run_id, status="SCHEDULED")
                 child.held = True
+        if confirmation is not None:
+            self._client.set_tag(self.parent_run_id, "confirmation", confirmation)
         self._client.set_tag(self.parent_run_id, "status", status)
         self._client.set_terminated(self.parent_run_id, RUN_STATUS[ended])
 
@@ -294,7 +322,7 @@ class Tracking:
         )
 
     def _recall_children(self, parent: "Run") -> None:
-        for run in child_runs(self._client, parent):
+        for run in child_runs(self._client, parent, self._confirming):
             if run.data.tags[TRIAL_TAG] not in self._children:
                 self._children[run.data.tags[TRIAL_TAG]] = self._recall(run)
 

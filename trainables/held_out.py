@@ -45,6 +45,18 @@ def unseen(subject: Subject, seen: Sequence[Pose], config: PanelConfig) -> Unsee
     return Unseen(plain + hard, _prompts(subject), len(seen))
 
 
+def panel_poses(subject: Subject, config: PanelConfig) -> list[Pose]:
+    """The first target poses of each grade, plain ones first. InputError where the subject has fewer."""
+    poses: list[Pose] = []
+    for grade, count in (("plain", config.plain), ("hard", config.hard)):
+        of_grade = [pose for pose in subject.poses if pose.grade == grade]
+        if len(of_grade) < count:
+            where = subject.folder / "poses.jsonl"
+            raise InputError(where, f"has {len(of_grade)} {grade} poses; the panel asks for {count}")
+        poses += of_grade[:count]
+    return poses
+
+
 def _prompts(subject: Subject) -> tuple[str, ...]:
     """Asked of the subject first: its words are those that its base knows."""
     left = [prompt for prompt in subject.held_out_prompts or PROMPTS if prompt not in subject.prompts]

@@ -10,10 +10,10 @@ import numpy as np
 from filelock import FileLock
 from PIL import Image
 
-from spaces import Inference, InputError
+from spaces import Inference
 from trainables.base import Base
 from trainables.generate import draw, start_noise
-from trainables.held_out import unseen
+from trainables.held_out import panel_poses, unseen
 from trainables.job import PanelConfig
 from trainables.judges import Judges
 from trainables.judges.scoring import Scorer, Wanted
@@ -137,13 +137,7 @@ def panel_cells(subject: Subject, config: PanelConfig) -> list[Cell]:
 
     A held-out panel has as many, and none of its poses, prompts and seeds is in the other panel of the same settings.
     """
-    poses: list[Pose] = []
-    for grade, count in (("plain", config.plain), ("hard", config.hard)):
-        of_grade = [pose for pose in subject.poses if pose.grade == grade]
-        if len(of_grade) < count:
-            where = subject.folder / "poses.jsonl"
-            raise InputError(where, f"has {len(of_grade)} {grade} poses; the panel asks for {count}")
-        poses += of_grade[:count]
+    poses = panel_poses(subject, config)
     shown, first = subject.prompts, 0
     if config.held_out:
         rest = unseen(subject, poses, config)

@@ -31,6 +31,16 @@ def scores(recipe: Recipe, steps: int) -> dict[str, float]:
     return names | {"drift": 0.1 * identity, "detection_rate": 1.0}
 
 
+def noise(cache: str, seed: int, recipe: Recipe, steps: int, panel: bool) -> dict[str, float]:
+    """What a seed and a panel add, by the deviation in the cache's file `noise`; without it nothing."""
+    path = Path(cache) / "noise"
+    if not path.exists():
+        return {}
+    deviation = float(path.read_text())
+    own = np.random.default_rng([seed, steps, panel, *recipe.model_dump_json().encode()])
+    return dict(zip(("identity", "pose"), own.normal(0, deviation, 2).tolist(), strict=True))
+
+
 def drawn(values: dict[str, float], way: Inference) -> dict[str, float]:
     """A weaker LoRA gives identity up for pose."""
     identity, pose = values["identity"] * way.lora_scale, values["pose"] + 0.1 * (1 - way.lora_scale)
@@ -45,7 +55,9 @@ class Curves(tune.Trainable):
         self._recipe = Recipe.parse(config["recipe"])
         self._carrier = Carrier(Job.model_validate(self._job))
         self._begun = False
-        self._rungs = iter(self._job["rungs"])
+        self._score = [(steps, labels) for steps, labels in config.get("score") or ()]
+        self._rungs = iter([steps for steps, _ in self._score] or self._job["rungs"])
+        self._last = self._score[-1][0] if self._score else self._job["rungs"][-1]
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._carrier.end()
@@ -76,13 +88,17 @@ class Curves(tune.Trainable):
         time.sleep(float((Path(self._job["cache"]) / "seconds").read_text()))
         if self._wanted("raise"):
             return {"trial": self._trial, "steps": steps, "failure": "ValueError: rank 8 of\n  nothing", "done": True}
-        if steps > self._job["rungs"][0]:
+        if steps > self._job["rungs"][0] or self._score:
             self._perhaps_die()
         cost = Cost(train=time.monotonic() - began)
         ways = [Inference(**values) for values in self._job["panel"]["inferences"]]
         checkpoint = []
         for way, label in zip(ways, labels(ways), strict=True):
+            if self._score and label not in dict(self._score)[steps]:
+                continue
             values = drawn(scores(self._recipe, steps), way) | ({"pose": math.nan} if self._wanted("nan") else {})
+            more = noise(self._job["cache"], self._seed, self._recipe, steps, self._job["panel"].get("held_out", False))
+            values |= {name: values[name] + value for name, value in more.items()}
             cells = {"identity": [values["identity"], math.nan]}
             o = Observation(self._trial, self._recipe, self._seed, steps, values, cells, cost, way, label)
             checkpoint.append(o.to_json())
@@ -93,7 +109,7 @@ class Curves(tune.Trainable):
     def _result(self, steps: int, checkpoint: list[dict[str, Any]], folder: Path) -> dict[str, Any]:
         names = ("inference", "label", "scores", "cells", "cost")
         observations = [{name: observation[name] for name in names} for observation in checkpoint]
-        done = steps == self._job["rungs"][-1]
+        done = steps == self._last
         self._carrier.push(folder)
         told = self._carrier.told(folder)
         result = {"trial": self._trial, "steps": steps, "observations": observations, "folder": told}

@@ -7,10 +7,10 @@ import pytest
 from rich.console import Console
 
 from search import sweep
+from search.attempts import Attempts
 from search.config import SweepConfig
 from search.live import PlainLines
 from search.rungs import Stop
-from search.state import SweepState
 from tests.search.curves import Curves
 
 Before = Callable[[str, int], None]
@@ -20,12 +20,13 @@ Before = Callable[[str, int], None]
 def without_ray(patch: pytest.MonkeyPatch, before: Before = lambda trial, rungs: None) -> None:
     """Until the patch is undone, `search.sweep` runs its trials here."""
 
-    def fit(config: SweepConfig, state: SweepState, *_: object) -> sweep.Fit:
+    def fit(config: SweepConfig, state: Attempts, *_: object) -> sweep.Fit:
         state.look_ahead()
         while (given := state.next_trial()) is not None:
             trial, rungs = Curves.__new__(Curves), 0
             recipe, job = given.recipe.model_dump(), config.job.model_dump(mode="json")
-            trial.setup({"job": job, "trial": given.trial, "recipe": recipe, "seed": given.seed})
+            settings = {"job": job, "trial": given.trial, "recipe": recipe, "seed": given.seed}
+            trial.setup(settings | ({} if given.score is None else {"score": given.score}))
             before(given.trial, rungs)
             while not isinstance(state.record(trial.step()), Stop):
                 rungs += 1
