@@ -29,6 +29,8 @@ class Confirmed:
     """Whether no other candidate's means dominate its own, and it is not decided that it is off the front."""
     failure: str | None = None
     """Why a training of it failed."""
+    missed: tuple[str, ...] = ()
+    """Requirements that its means do not meet, which keeps it off the front."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -36,6 +38,7 @@ class Confirmed:
             "name": self.name, "trial": self.key[0], "steps": self.key[1], "label": self.key[2], "layer": self.layer,
             "seeds": self.seeds, "means": dict(self.means), "halves": dict(self.halves), "chance": self.chance,
             "verdict": self.verdict, "on_front": self.on_front, "failure": self.failure,
+            "missed": list(self.missed),
         }  # fmt: skip
 
 

@@ -173,6 +173,8 @@ def _confirmation(found: Found, standing: Standing, console: Console) -> None:
     if standing.usable:
         console.print(_confirmed_table(found, standing))
     for each in standing.confirmation.candidates:
+        if each.missed:
+            console.print(f"{each.name} misses {', '.join(each.missed)} on the panel that is new.", highlight=False)
         if each.failure:
             console.print(f"{each.name} failed: {each.failure}", markup=False, highlight=False, soft_wrap=True)
     if standing.chosen.left_out:

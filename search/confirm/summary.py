@@ -15,7 +15,7 @@ from analysis.pareto import knee, non_dominated
 from search import journal
 from search.confirm.choose import Search
 from search.confirm.state import failures, repeated, standing
-from search.journal import CONFIRMATION, Chosen, Ledger
+from search.journal import CONFIRMATION, Candidate, Chosen, Ledger
 from search.remote import LAST
 from spaces import Objective, Space, to_losses
 from trainables.job import HELD_OUT
@@ -105,6 +105,7 @@ def summary(ledger: Ledger, search: Search, space: Space, folder: Path) -> Confi
                 latest.verdicts[candidate.name] if latest else "open",
                 False,
                 failed.get(candidate.name),
+                _missed(candidate, ledger, search, space),
             )
         )
     if latest is not None:
@@ -115,9 +116,19 @@ def summary(ledger: Ledger, search: Search, space: Space, folder: Path) -> Confi
     return Confirmation(found, None if at is None else front[at], _base(folder))
 
 
+def _missed(candidate: Candidate, ledger: Ledger, search: Search, space: Space) -> tuple[str, ...]:
+    """The requirements that the means over seeds do not meet."""
+    if not space.requirements:
+        return ()
+    wanted = search.recipe(candidate), candidate.steps, candidate.label
+    seen = [o.scores for o in ledger.table if (o.recipe, o.steps, o.label) == wanted]
+    means = {r.name: float(np.mean([scores[r.name] for scores in seen])) for r in space.requirements} if seen else {}
+    return tuple(str(r) for r in space.requirements if seen and r.excess(means) > 0)
+
+
 def _with_front(found: list[Confirmed], objectives: Sequence[Objective]) -> list[Confirmed]:
     """Of those that are not off it, the means that none dominates."""
-    left = [i for i, each in enumerate(found) if each.means and each.verdict != "off"]
+    left = [i for i, each in enumerate(found) if each.means and each.verdict != "off" and not each.missed]
     front = non_dominated(to_losses(objectives, [found[i].means for i in left]))
     on = {i for i, member in zip(left, front, strict=True) if member}
     return [replace(each, on_front=i in on) for i, each in enumerate(found)]
