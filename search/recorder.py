@@ -185,7 +185,19 @@ class Recorder:
     def _paint(self) -> list[Path]:
         """Draws the plots; what MLflow gets of them."""
         self._depot.fetch(self._folder / BASE_SCORES)
-        return draw(self._ledger.table, base_scores(self._folder), self._space, self._folder)
+        table, base = self._ledger.table, base_scores(self._folder)
+        return draw(table, base, self._space, self._folder, self._confirmation())
+
+    def _confirmation(self) -> "Confirmation | None":
+        """Of an earlier confirmation, which a sweep that goes on has too."""
+        from search.confirm.summary import standing_of
+
+        try:
+            standing = standing_of(self._folder, self._ledger, self._space)
+        except InputError as error:
+            self._tell_once("plots", f"{error}; they go without it")
+            return None
+        return standing.confirmation if standing else None
 
     def _whole(self, adapter: Path) -> bool:
         try:

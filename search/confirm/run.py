@@ -12,6 +12,7 @@ from search.config import SweepConfig
 from search.confirm.choose import Search, chosen
 from search.confirm.record import ConfirmRecorder
 from search.confirm.state import ConfirmState
+from search.confirm.summary import check_candidates
 from search.depot import AtHome
 from search.driver import Driver
 from search.journal import CONFIRMATION, Chosen, Event, Journal, Ledger, Opened, events, read
@@ -55,6 +56,8 @@ def _course(
     config: SweepConfig, searched: Ledger, reporter: Reporter, share: float | None, seeds: int | None, again: bool
 ) -> "Confirming":
     before = read(config.folder, CONFIRMATION).chosen
+    if before is not None and not again:
+        check_candidates(before, searched, config.folder)
     if before is None or again:
         wanted = SHARE if share is None else share, SEEDS if seeds is None else seeds
         first = chosen(searched, config.space, *wanted, config.name, time.time())

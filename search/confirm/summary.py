@@ -17,7 +17,7 @@ from search.confirm.choose import Search
 from search.confirm.state import failures, repeated, standing
 from search.journal import CONFIRMATION, Candidate, Chosen, Ledger
 from search.remote import LAST
-from spaces import Objective, Space, to_losses
+from spaces import InputError, Objective, Space, to_losses
 from trainables.job import HELD_OUT
 
 
@@ -69,6 +69,7 @@ def standing_of(folder: Path, search: Ledger, space: Space) -> Standing | None:
     ledger = journal.read(folder, CONFIRMATION)
     if ledger.chosen is None:
         return None
+    check_candidates(ledger.chosen, search, folder)
     return Standing(
         chosen=ledger.chosen,
         ledger=ledger,
@@ -79,6 +80,15 @@ def standing_of(folder: Path, search: Ledger, space: Space) -> Standing | None:
         running=journal.is_running(folder, CONFIRMATION),
         since=len(search.table) - ledger.chosen.observations,
     )
+
+
+def check_candidates(chosen: Chosen, search: Ledger, folder: Path) -> None:
+    """InputError where the search has nothing of a candidate: its journal may have been cut."""
+    there = {o.key for o in search.table}
+    for candidate in chosen.candidates:
+        if candidate.key not in there:
+            about = f"is about {candidate.name}, which the search's journal does not have"
+            raise InputError(folder / CONFIRMATION, f"{about}; move it aside, and `posefront confirm` begins anew")
 
 
 def summary(ledger: Ledger, search: Search, space: Space, folder: Path) -> Confirmation:

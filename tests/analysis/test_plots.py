@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from analysis.confirmed import Confirmation, Confirmed
 from analysis.frontplot import prepare
 from analysis.pareto import hypervolume
 from analysis.plots import pareto_html, pareto_png
@@ -113,3 +114,32 @@ def test_few_observations_make_plots_too(observations, base):
     assert pareto_html(observations, BOTH, base, "small").startswith("<!DOCTYPE html>")
     with Image.open(io.BytesIO(pareto_png(observations, BOTH, base, "small"))) as picture:
         assert picture.size == (1440, 960)
+
+
+def again(name: str, identity: float, pose: float, on_front: bool, layer: int = 0) -> Confirmed:
+    trial, _, steps = name.partition("@")
+    means, halves = {"identity": identity, "pose": pose}, {"identity": 0.02, "pose": 0.04}
+    return Confirmed((trial, int(steps), ""), name, layer, 4, means, halves, 0.9 * on_front, "open", on_front)
+
+
+KEPT = again("t0000@100", 0.66, 0.71, True)
+AGAIN = Confirmation([again("t0000@200", 0.64, 0.50, False), KEPT, again("t0001@100", 0.5, 0.75, True, 1)], KEPT,
+                     {"identity": 0.28, "pose": 0.77})  # fmt: skip
+
+
+def test_a_confirmation_is_drawn_with_intervals_and_what_it_does_not_confirm_is_dimmed():
+    plot = prepare(SOME, BOTH, BASE, "small", confirmation=AGAIN)
+    seen = plot.confirmed
+    assert seen.names == ["t0000@100", "t0001@100"] and seen.knee == 0 and seen.base == (0.28, 0.77)
+    assert seen.points.tolist() == [[0.66, 0.71], [0.5, 0.75]] and (seen.halves == [0.02, 0.04]).all()
+    assert seen.before.tolist() == [[0.70, 0.75], [0.55, 0.65]]
+    assert [plot.names[i] for i in seen.lost] == ["t0000@200", "t0002@100"]  # the latter was not tried again
+    assert plot.summary[-1] == "confirmed: 1 of the 2 of the front that were tried again and 1 from behind it"
+    hover = {name: text for name, text in zip(plot.names, plot.hover, strict=True)}
+    assert "<b>not confirmed</b><br>identity 0.640 ± 0.020" in hover["t0000@200"] and "90%" in hover["t0001@100"]
+    page = pareto_html(SOME, BOTH, BASE, "small", confirmation=AGAIN)
+    assert "confirmed: mean, 95 % interval" in page and "knee: t0000@100" in page
+    with_it, without = (pareto_png(SOME, BOTH, BASE, "small", confirmation=each) for each in (AGAIN, None))
+    assert Image.open(io.BytesIO(with_it)).size == (1440, 960) and with_it != without
+    empty = replace(AGAIN, candidates=[], knee=None)
+    assert prepare(SOME, BOTH, BASE, "small", confirmation=empty).confirmed is None

@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ from search.confirm.choose import Search, chosen
 from search.confirm.live import ConfirmLines
 from search.confirm.run import Confirming, confirm
 from search.confirm.state import ConfirmState
+from search.confirm.summary import check_candidates, summary
 from search.journal import CONFIRMATION, Judged, Ledger, Observed, Proposed, events, read
 from search.rungs import Stop, rule_for
 from search.simulate import Memory
 from search.sweep import Outcome, run
-from spaces import Cost, Inference, InputError
+from spaces import Cost, Inference, InputError, parse_requirement
 from tests.search.curves import Curves, drawn, noise, scores
 from tests.search.examples import observed, small_space, small_sweep
 from tests.search.inprocess import Lines, without_ray
@@ -158,8 +160,6 @@ def test_a_finished_one_is_not_done_again_and_another_share_has_to_be_asked_for(
 
 def ledger_of(points: list[tuple[float, float]], seconds: float = 10.0) -> Ledger:
     """A search of one rung in which each trial scored a point."""
-    from dataclasses import replace
-
     memory, space = Memory(), small_space()
     for number, (identity, pose) in enumerate(points, 1):
         trial, recipe = f"t{number:04d}", space.recipe(space.sample(np.random.default_rng(number)))
@@ -266,6 +266,24 @@ def test_seeds_stay_the_same_however_many_are_asked_for_and_skip_the_searchs():
     searched.proposals["t0001"] = Proposed(0.0, "t0001", searched.proposals["t0001"].recipe, {}, seeds[3])
     skipped = [state_of(searched, Listed(first(searched))).training_seed(number) for number in range(1, 5)]
     assert skipped == [*seeds[:3], seeds[4]]
+
+
+def test_a_mean_that_misses_a_requirement_is_not_on_the_confirmed_front(tmp_path):
+    searched, space = ledger_of(POINTS), small_space()
+    journal = Listed(first(searched))
+    raced(journal, searched)
+    free = summary(journal.ledger, Search(searched), space, tmp_path)
+    bound = replace(space, requirements=(parse_requirement("pose < 0.8"),))
+    held = summary(journal.ledger, Search(searched), bound, tmp_path)
+    missing = {each.name for each in held.candidates if each.missed}
+    assert missing == {each.name for each in free.candidates if each.means["pose"] >= 0.8} != set()
+    assert missing <= {each.name for each in free.front} and not missing & {each.name for each in held.front}
+
+
+def test_candidates_that_the_search_does_not_have_are_named(tmp_path):
+    searched = ledger_of(POINTS)
+    with pytest.raises(InputError, match="is about t0001@10, which the search's journal does not have; move it aside"):
+        check_candidates(first(searched)[0], Ledger(), tmp_path)
 
 
 @pytest.mark.slow
