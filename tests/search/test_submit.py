@@ -124,18 +124,28 @@ def test_the_cluster_gets_what_was_asked_for_and_no_more(tmp_path, monkeypatch, 
     shutil.copytree(ROBOT, subject)
     space.write_text(TEXT.replace("nowhere", str(subject)))
     fixed = ("--name", "mine", "--address", "x", "--no-follow")
+    bounds = ("--gpu-hours", 1.5, "--require", "drift < 0.2", "--require", "pose > 0.1", "--from", "red,blue")
     for given in (
         ["puppets"],
-        [space, "--trials", 9, "--tf32", "--gpus-per-trial", 0.5],
+        [space, "--trials", 9, "--tf32", "--gpus-per-trial", 0.5, *bounds],
         ["puppets", "--subject", "cluster:/srv/robot", "--home", "/srv/runs", "--tracking-uri", "http://there:5000"],
     ):
         assert call(monkeypatch, "submit", *given, *fixed) == 0
+    monkeypatch.setattr("search.commands.submit.watch", lambda *_, **__: None)
+    assert call(monkeypatch, "resume", "mine", "--trials", "+20", "--hours", "3", "--address", "x") == 0
+    assert sent.pop() == (["resume", "mine", "--trials", "+20", "--hours", "3"], [])
     end = ["--name", "mine", "--address", "auto"]
     assert sent[0] == (["sweep", "puppets", *end], [])
     arguments, files = sent[1]
     assert arguments[:2] == ["sweep", "sent:1/mine.yaml"] and files == ["mine.yaml", "my-robot"]
     for pair in (["--trials", "9"], ["--gpus-per-trial", "0.5"], ["--subject", "sent:0/my-robot"]):
         assert arguments[arguments.index(pair[0]) + 1] == pair[1]
+    for pair in (
+        ["--gpu-hours", "1.5"],
+        ["--require", "drift < 0.2", "--require", "pose > 0.1"],
+        ["--from", "red,blue"],
+    ):
+        assert " ".join(pair) in " ".join(arguments)
     assert "--tf32" in arguments and "--compile" not in arguments and "--tracking-uri" not in arguments
     arguments, files = sent[2]
     assert arguments[-2:] == ["--home", "/srv/runs"] and files == []
