@@ -4,16 +4,19 @@ Each seed is a sweep of posefront's own search on a task whose truth is known (b
 adds noise, and its confirmation by the production's state with a given share of the sweep's seconds, in virtual time.
 Compared are the front as scored (raw) and the confirmed one by their true losses: the share of true hypervolume that
 they reach, what they claim beside that, and how many of their members are truly dominated by something that the sweep
-scored. Printed are medians over seeds with the 95 % interval of the bootstrapped median.
+scored. Printed are medians over seeds with the 95 % interval of the bootstrapped median. Runs are lines of a file in
+the work folder and are not run again.
 """
 
+import json
 import multiprocessing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
+import filelock
 import numpy as np
 import typer
 from numpy.typing import NDArray
@@ -30,6 +33,7 @@ from search.simulate import Clock, Memory, Rung, simulate, virtual
 from spaces import REFERENCE_LOSS, Cost, Observation, Recipe
 
 Floats = NDArray[np.float64]
+FILE = "rows.jsonl"
 HELD_OUT = 1
 """Sets the noise of the panel that is new apart from that of the search's."""
 
@@ -113,6 +117,24 @@ def one(seed: int, name: str, noise: float, trials: int, share: float, seeds: in
     return found
 
 
+def key(row: Mapping[str, Any]) -> str:
+    return json.dumps([row[name] for name in ("name", "seed", "noise", "trials", "share", "seeds")])
+
+
+def rows(work: Path) -> dict[str, dict[str, Any]]:
+    """What was run."""
+    path = work / FILE
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return {key(row): row for row in map(json.loads, lines)}
+
+
+def keep(asked: dict[str, Any], work: Path) -> None:
+    """Runs one and keeps it."""
+    found = asked | one(**asked)
+    with filelock.FileLock(work / "rows.lock"), (work / FILE).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(found) + "\n")
+
+
 def _front(
     which: str, front: list[Observation], scores: list[Mapping[str, float]], truth: dict[Any, Floats],
     members: set[Any], best: float, task: Noisy, corner: Floats,
@@ -166,14 +188,18 @@ def main(
     repeats: Annotated[int, typer.Option(min=2, help="Seeds of a confirmation at most.")] = 8,
     seeds: Annotated[int, typer.Option(min=2, help="Sweeps of each task.")] = 20,
     processes: Annotated[int, typer.Option(min=1)] = 2,
+    work: Annotated[Path, typer.Option(help="Where sweeps that were run are kept.")] = Path("scratch/confirm"),
 ) -> None:
+    work.mkdir(parents=True, exist_ok=True)
+    settings = {"noise": noise, "trials": trials, "share": share, "seeds": repeats}
+    asked = [{"seed": seed, "name": name} | settings for name in tasks.split(",") for seed in range(seeds)]
+    done = rows(work)
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        for name in tasks.split(","):
-            settings: Callable[[int], dict[str, float]] = partial(
-                one, name=name, noise=noise, trials=trials, share=share, seeds=repeats
-            )
-            print(f"\n{name}: {trials} trials, noise {noise:g}, share {share:g}, {seeds} sweeps\n")
-            print(report(pool.map(settings, range(seeds), chunksize=1)), flush=True)
+        pool.map(partial(keep, work=work), [row for row in asked if key(row) not in done], chunksize=1)
+    found = rows(work)
+    for name in tasks.split(","):
+        print(f"\n{name}: {trials} trials, noise {noise:g}, share {share:g}, {seeds} sweeps\n")
+        print(report([found[key(row)] for row in asked if row["name"] == name]), flush=True)
 
 
 if __name__ == "__main__":
