@@ -58,6 +58,8 @@ class Meter:
         """`plan` is the sweep's at its start; a later one in the journal takes its place."""
         self._plan, self._gpus = plan, gpus
         self._gpu_seconds, self._seen = 0.0, 0
+        self._cards = isinstance(gpus, float | int) and gpus > 0
+        """Whether trials have GPUs; where they share those that there are, once one was seen on a card."""
 
     def plan(self, ledger: Ledger) -> Plan:
         at = ledger.planned
@@ -67,6 +69,7 @@ class Meter:
         """Spent on all that was scored."""
         for o in ledger.table[self._seen :]:
             self._gpu_seconds += o.cost.total * gpu_share(o.cost, self._gpus)
+            self._cards = self._cards or (self._gpus == "auto" and o.cost.card_memory > 0)
         self._seen = len(ledger.table)
         return self._gpu_seconds
 
@@ -83,6 +86,13 @@ class Meter:
         if trials is not None and len(ledger.endings) >= trials:
             return "finished"
         return f"finished: {SPENT}" if self.spent(ledger, now) else None
+
+    def more(self, ledger: Ledger) -> str:
+        """The options of `posefront resume` that would let a sweep whose budget is spent go on."""
+        plan = self.plan(ledger)
+        by_gpus = plan.gpu_seconds is not None and self.gpu_seconds(ledger) >= plan.gpu_seconds
+        by_clock = plan.seconds is not None and ledger.seconds >= plan.seconds
+        return " ".join([*(["--gpu-hours +1"] if by_gpus else []), *(["--hours +1"] if by_clock else [])])
 
     def share(self, ledger: Ledger) -> float:
         """Of the way to the end, 0 to 1: by that bound which is nearest."""
@@ -105,9 +115,9 @@ class Meter:
     def in_words(self, ledger: Ledger) -> str:
         """What is spent of the budgets of seconds; empty where there is none."""
         plan = self.plan(ledger)
-        of = "of workers" if self._gpus == 0 else "of GPUs"
+        used = self.gpu_seconds(ledger)
         pairs = (
-            (self.gpu_seconds(ledger), plan.gpu_seconds, of),
+            (used, plan.gpu_seconds, "of GPUs" if self._cards else "of workers"),
             (ledger.seconds, plan.seconds, "by the clock"),
         )
         return ", ".join(f"{span(done)} of {span(most)} {what}" for done, most, what in pairs if most is not None)

@@ -163,8 +163,8 @@ def to_console(found: Found, console: Console) -> None:
     if found.status == "interrupted":
         console.print(f"`posefront resume {found.config.name}` goes on with it.", highlight=False)
     elif not found.status.startswith("running") and ledger.unfinished:
-        console.print(f"{in_hold(ledger)}: `posefront resume {found.config.name}` with a larger budget, such as "
-                      "--gpu-hours +1 or --hours +1, goes on with it.", highlight=False)  # fmt: skip
+        go_on = f"`posefront resume {found.config.name} {meter.more(ledger)}`"
+        console.print(f"{in_hold(ledger)}: {go_on} goes on with it.", highlight=False)
 
 
 def _confirmation(found: Found, standing: Standing, console: Console) -> None:

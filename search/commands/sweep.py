@@ -336,7 +336,8 @@ def _drive(go: Callable[..., Any], config: "SweepConfig", home: Path) -> None:
         raise typer.Exit(130)
     ledger = read(config.folder)
     if ledger.unfinished:
-        say(f"{in_hold(ledger)}: `posefront resume {config.name}{at} --gpu-hours +1` (or --hours +1) goes on with it.")
+        more = config.meter.more(ledger)
+        say(f"{in_hold(ledger)}: `posefront resume {config.name}{at} {more}` goes on with it.")
     if not ledger.observed:
         say(f"No trial was scored; `posefront show {config.name}{at}` lists the reasons.")
         raise typer.Exit(1)

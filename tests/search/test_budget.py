@@ -119,6 +119,15 @@ def test_a_journals_bounds_are_numbers_above_zero(tmp_path, value):
         read(tmp_path)
 
 
+def test_words_say_what_is_counted_and_what_would_let_it_go_on(tmp_path):
+    ledger = swept(tmp_path / "a", [Plan(None, gpu_seconds=35.0, seconds=1e4)])
+    of = {gpus: Meter(Plan(None, 35.0, 1e4), gpus).in_words(ledger).split(", ")[0] for gpus in (0.0, 1.0, "auto")}
+    words = of[0.0].removesuffix(" of workers")
+    assert of == {0.0: f"{words} of workers", 1.0: f"{words} of GPUs", "auto": f"{words} of workers"}
+    assert Meter(Plan(None, 35.0, 1e4)).more(ledger) == "--gpu-hours +1"
+    assert Meter(Plan(None, None, 10.0)).more(ledger) == "--hours +1"
+
+
 def test_lengths_of_time_read_well():
     assert [span(s) for s in (0.5, 100, 300, 5400, 12345, 360000)] == [
         "0.5 s", "100 s", "5 min", "90 min", "3.429 h", "100 h",
