@@ -1,7 +1,7 @@
 """The next recipe by what its whole curve is expected to add to the front."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from analysis.improvement import expected_improvement, free_boxes
 from analysis.pareto import non_dominated, order_selection
 from search.encoding import Encoding
 from search.front import representative_of
-from search.gaussian import Curves, Floats, Posterior, Rows
+from search.gaussian import Curves, Floats, Posterior, Rows, distances
 from spaces import REFERENCE_LOSS, Observation, Space, ranking_losses, to_losses
 
 FIRST, GROWTH = 16, 1.25
@@ -139,16 +139,18 @@ class Foresight:
     def __init__(self, space: Space, models: Sequence[Curves], seen: Sequence[Seen]) -> None:
         self._objectives, self.encoding = len(space.objectives), Encoding(space)
         self.points, self._places = np.array([s.point for s in seen]), places(space.rungs, space.rungs)
-        rows, outputs = _rows(self.encoding, seen, space.rungs)
+        self._rows, outputs = _rows(self.encoding, seen, space.rungs)
         outputs, self._mean, self._deviation = _standardised(outputs)
-        self._of = [Posterior(model.scales, rows, column) for model, column in zip(models, outputs.T, strict=True)]
-        self._seen_places, self._seen_at = np.unique(rows.at, return_inverse=True)
+        self._of = [
+            Posterior(model.scales, self._rows, column) for model, column in zip(models, outputs.T, strict=True)
+        ]
+        self._seen_places, self._seen_at = np.unique(self._rows.at, return_inverse=True)
 
     def curves(self, points: Floats, at: Floats | None = None) -> tuple[Floats, Floats]:
         """Mean and deviation at k points, k x r x (objectives and requirements); at the rungs unless told."""
-        features = self.encoding.features(points)
-        parts = [model.at(features, self._places if at is None else at) for model in self._of]
-        mean, deviation = (np.stack([part[i] for part in parts], axis=-1) for i in (0, 1))
+        apart = distances(self.encoding.features(points), self._rows.features, self._rows.groups)
+        guesses = [model.at(apart, self._places if at is None else at) for model in self._of]
+        mean, deviation = (np.stack([guess[i] for guess in guesses], axis=-1) for i in (0, 1))
         return mean * self._deviation + self._mean, deviation * self._deviation
 
     def front(self, running: Floats) -> tuple[Floats, Floats]:
@@ -177,8 +179,11 @@ class Foresight:
 
 def next_recipes(
     foresight: Foresight, running: Sequence[Values], generator: np.random.Generator
-) -> list[dict[str, Any]]:
-    """Recipes by what their best rung is expected to add to the front, the most first; none that was tried."""
+) -> Iterator[dict[str, Any]]:
+    """Recipes by what their best rung is expected to add to the front, the most first.
+
+    What was tried before comes after all that was not.
+    """
     encoding = foresight.encoding
     at = np.array([encoding.point(values) for values in running[-LIARS:]]).reshape(-1, encoding.parameters)
     front, parents = foresight.front(at)
@@ -191,10 +196,17 @@ def next_recipes(
         closer = moved(np.repeat(points[best], 10, axis=0), by, generator)
         gains = np.concatenate([gains[best], foresight.gains(closer, boxes)])
         points = np.concatenate([points[best], closer])
-    best = [encoding.values(points[i]) for i in np.argsort(-gains, kind="stable")]
     place = lambda point: tuple(np.round(point, 6).tolist())  # noqa: E731
-    tried = {place(point) for point in np.concatenate([foresight.points, at])}
-    return [values for values in best if place(encoding.point(values)) not in tried] or best[:1]
+    known, tried = {place(point) for point in np.concatenate([foresight.points, at])}, []
+    for i in np.argsort(-gains, kind="stable"):
+        values = encoding.values(points[i])
+        own = place(encoding.point(values))
+        if own in known:
+            tried.append(values)
+        else:
+            known.add(own)
+            yield values
+    yield from tried
 
 
 def moved(points: Floats, by: float, generator: np.random.Generator) -> NDArray[np.float64]:

@@ -93,19 +93,21 @@ class Posterior:
         self._inverse = _inverse(factor)
         self._weights = self._inverse @ losses
 
-    def at(self, features: Floats, rungs: Floats) -> tuple[Floats, Floats]:
-        """Mean and deviation of k recipes at each of r rungs, k x r both, without luck."""
+    def at(self, parts: Floats, rungs: Floats) -> tuple[Floats, Floats]:
+        """Mean and deviation of k recipes at each of r rungs, k x r both, without luck.
+
+        `parts`: the recipes' `distances` to the n rows, p x k x n.
+        """
         p = (len(self._scales) - 6) // 2
         s, q, a = np.exp(2 * self._scales[2 * p + 1 : 2 * p + 4])
         of_rungs, _ = matern((rungs[:, None] - self._rows.at[None, :]) ** 2 * math.exp(-2 * self._scales[2 * p]))
-        parts = distances(features, self._rows.features, self._rows.groups)
         good, _ = matern(_weighted(parts, self._scales[:p]))
         shape, _ = matern(_weighted(parts, self._scales[p : 2 * p]))
         cross = (s * good)[:, None, :] + (q * shape + a)[:, None, :] * of_rungs[None]
         cross = cross.reshape(-1, len(self._rows.at))
         mean = cross @ self._weights
         variance = s + q + a - np.einsum("ij,ij->i", cross @ self._inverse, cross)
-        to = len(features), len(rungs)
+        to = parts.shape[1], len(rungs)
         return mean.reshape(to), np.sqrt(np.maximum(variance, 1e-12)).reshape(to)
 
 

@@ -2,8 +2,9 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -101,10 +102,13 @@ class Sampler:
     def _foreseen(self, begin: Callable[[], Foresight], number: int) -> Callable[[int], dict[str, Any]]:
         """Further attempts take the next best of what was found for the first."""
         running, found = [self._values[trial] for trial in self._live], list[dict[str, Any]]()
+        coming: Iterator[dict[str, Any]] = iter(())
 
         def propose(attempt: int) -> dict[str, Any]:
+            nonlocal coming
             if not found:
-                found.extend(next_recipes(begin(), running, np.random.default_rng([self.seed, number])))
+                coming = next_recipes(begin(), running, np.random.default_rng([self.seed, number]))
+            found.extend(islice(coming, max(0, attempt + 1 - len(found))))
             return found[min(attempt, len(found) - 1)]
 
         return propose

@@ -97,7 +97,7 @@ class Range:
 
     def _value(self, drawn: float) -> Any:
         value = math.exp(drawn) if self.log else drawn
-        kept = np.clip(round(value) if self.integer else value, self.low, self.high)  # exp(log(low)) may be below it
+        kept = min(max(round(value) if self.integer else value, self.low), self.high)  # exp(log(low)) may be below it
         return int(kept) if self.integer else float(kept)
 
 

@@ -6,7 +6,7 @@ from scipy.optimize import approx_fprime
 
 from search.encoding import Encoding
 from search.foresight import FIRST, MOST, Known
-from search.gaussian import Curves, Posterior, Rows, _Known, _loss, _prior
+from search.gaussian import Curves, Posterior, Rows, _Known, _loss, _prior, distances
 from search.sampler import STARTUP, Sampler
 from spaces import parse_space
 from tests.search.examples import observed, small_space
@@ -32,12 +32,12 @@ def test_a_smooth_function_is_learnt_and_far_away_less_is_known():
     seen = rows(generator, 60)
     truth = lambda x, t: np.sin(3 * x[:, 0]) + 0.5 * t  # noqa: E731
     model = Curves.fitted(seen, truth(seen.features, seen.at))
-    mean, deviation = Posterior(model.scales, seen, truth(seen.features, seen.at)).at(
-        features := generator.random((20, 3)), np.array([0.0, 1.0])
-    )
+    posterior, features = Posterior(model.scales, seen, truth(seen.features, seen.at)), generator.random((20, 3))
+    to = lambda x: distances(x, seen.features, seen.groups)  # noqa: E731
+    mean, deviation = posterior.at(to(features), np.array([0.0, 1.0]))
     expected = np.column_stack([truth(features, t) for t in (0.0, 1.0)])
     assert np.abs(mean - expected).max() < 0.2
-    _, far = Posterior(model.scales, seen, truth(seen.features, seen.at)).at(np.full((1, 3), 9.0), np.array([0.0]))
+    _, far = posterior.at(to(np.full((1, 3), 9.0)), np.array([0.0]))
     assert far[0, 0] > 2 * deviation.mean()
 
 
