@@ -20,8 +20,9 @@ from optuna.study._multi_objective import _is_pareto_front
 
 from analysis.growing import GrowingFront
 from analysis.pareto import Floats, hypervolume, non_dominated
+from search.config import SamplerKind
 from search.journal import Ended, Journal, Observed, Proposed
-from search.rungs import Continue, decide, rule_for
+from search.rungs import Continue, SchedulerKind, decide, rule_for
 from search.standings import Standings
 from search.state import SweepState
 from spaces import Observation, Space, parse_space
@@ -71,9 +72,9 @@ def both(times: list[float]) -> str:
     return f"{np.median(times):9.3f} {np.quantile(times, 0.99):9.3f}"
 
 
-def decisions(space: Space, trials: int, shape: str, asked: int = 300) -> str:
+def decisions(space: Space, trials: int, shape: str, scheduler: SchedulerKind, asked: int = 300) -> str:
     """One more trial at every rung of a full table."""
-    rule, standings = rule_for("asha-pareto", space), Standings(rule_for("asha-pareto", space))
+    rule, standings = rule_for(scheduler, space), Standings(rule_for(scheduler, space))
     known, now = table(space, trials, shape)
     for observation in now:
         standings.add([observation])
@@ -91,7 +92,7 @@ def decisions(space: Space, trials: int, shape: str, asked: int = 300) -> str:
     return f"{both(ours)} {np.median(pure):12.1f}"
 
 
-def proposals(space: Space, trials: int, ahead: bool, asked: int, pause: float) -> str:
+def proposals(space: Space, trials: int, ahead: bool, asked: int, pause: float, sampler: SamplerKind) -> str:
     """The next trial of a sweep with such a table, its line in the journal on the disk counted in."""
     known, seen = table(space, trials, "cloud")
     with TemporaryDirectory() as folder:
@@ -102,8 +103,8 @@ def proposals(space: Space, trials: int, ahead: bool, asked: int, pause: float) 
             journal.ledger.add(Observed(0.0, (observation,), Continue(1, 1), "nowhere"))
         for proposal in known:
             journal.ledger.add(Ended(0.0, proposal.trial, "finished", "", RUNGS[-1]))
-        rule = rule_for("asha-pareto", space)
-        state = SweepState(space, rule, "tpe", 0, trials + asked, journal, lambda event: None)
+        rule = rule_for("trajectories", space)
+        state = SweepState(space, rule, sampler, 0, trials + asked, journal, lambda event: None)
         if ahead:
             state.look_ahead()
         times = []
@@ -132,19 +133,21 @@ def main(
     trials: Annotated[list[int], typer.Option(help="table sizes")] = [100, 1000, 10000],  # noqa: B006
     asked: Annotated[int, typer.Option(min=10, help="proposals of each kind")] = 200,
     pause: Annotated[float, typer.Option(min=0, help="seconds between two proposals")] = 0.2,
+    sampler: Annotated[str, typer.Option(help="gp, tpe, nsga2 or random")] = "gp",
+    scheduler: Annotated[str, typer.Option(help="trajectories, asha-pareto, asha-scalar or none")] = "trajectories",
 ) -> None:
     space = six_rungs()
-    print(f"a decision over trials x {len(RUNGS)} rungs, ms of the processor")
+    print(f"a decision ({scheduler}) over trials x {len(RUNGS)} rungs, ms of the processor")
     print(f"{'trials':>8} {'':10}    median       p99  over the table")
     for n in trials:
         for shape in SHAPES:
-            print(f"{n:8} {shape:10} {decisions(space, n, shape)}", flush=True)
-    print(f"\na proposal (TPE) as the driver sees it, {asked} of them {pause:g} s apart, ms by the clock")
+            print(f"{n:8} {shape:10} {decisions(space, n, shape, scheduler)}", flush=True)
+    print(f"\na proposal ({sampler}) as the driver sees it, {asked} of them {pause:g} s apart, ms by the clock")
     print(f"{'trials':>8} {'':10}    median       p99")
     for n in trials:
         for ahead in (True, False):
             kind = "ahead" if ahead else "on demand"
-            print(f"{n:8} {kind:10} {proposals(space, n, ahead, asked, pause)}", flush=True)
+            print(f"{n:8} {kind:10} {proposals(space, n, ahead, asked, pause, sampler)}", flush=True)
     print(
         "\nfront and volume of two objectives, one point more (microseconds), all points at once (ms), and the largest"
     )

@@ -38,8 +38,8 @@ class SweepConfig(BaseModel):
         None, gt=0, allow_inf_nan=False, description="of GPUs, or of workers where there are none; empty is no bound"
     )
     hours: float | None = Field(None, gt=0, allow_inf_nan=False, description="by the clock; empty is no bound")
-    sampler: SamplerKind = "tpe"
-    scheduler: SchedulerKind = "asha-pareto"
+    sampler: SamplerKind = "gp"
+    scheduler: SchedulerKind = "trajectories"
     seed: int = Field(0, ge=0, description="of the proposals and of the trials' own seeds")
     workers: int | None = Field(None, ge=1, description="trials at a time; empty is as many as fit")
     cpus_per_trial: float = Field(1, gt=0)
