@@ -54,7 +54,7 @@ def test_show_prints_json(home, monkeypatch, capsys):
     assert call(monkeypatch, "show", "small", "--json", "--home", home) == 0
     found = json.loads(capsys.readouterr().out)
     keys = ("sweep", "status", "objectives", "trials", "observations", "front", "knee", "hypervolume")
-    assert tuple(found) == (*keys, "devices", "tried", "required")
+    assert tuple(found) == (*keys, "devices", "tried", "required", "confirmation")
     assert (found["sweep"], found["status"]) == ("small", "interrupted")
     assert found["objectives"] == [{"name": name, "direction": "maximize"} for name in ("identity", "pose")]
     assert len(found["observations"]) == 8 and found["trials"] == 3
