@@ -2,7 +2,12 @@
 
 import io
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +34,8 @@ from tests.search.curves import Curves, drawn, noise, scores
 from tests.search.examples import observed, small_space, small_sweep
 from tests.search.inprocess import Lines, without_ray
 from trainables.job import PanelConfig
+
+ROOT = Path(__file__).parents[2]
 
 
 def swept(home: Path, trials: int = 6, **changes: Any) -> SweepConfig:
@@ -301,3 +308,40 @@ def test_its_job_is_the_sweeps_but_for_the_panel(home):
     job = Confirming(config, read(config.folder), Lines(config), None).config.job
     assert job.panel.held_out and not config.job.panel.held_out
     assert job.model_copy(update={"panel": config.job.panel}) == config.job
+
+
+@pytest.mark.slow
+def test_killed_on_ray_it_goes_on_and_nothing_is_scored_twice(tmp_path):
+    command = [sys.executable, "-m", "tests.search.drive_confirm", str(tmp_path), "0.5"]
+    journal, log = tmp_path / "small" / CONFIRMATION, (tmp_path / "log").open("w")
+
+    def scored() -> int:
+        return journal.read_text().count('"event": "observed"') if journal.exists() else 0
+
+    for enough in (1, 4):
+        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+        until = time.monotonic() + 120
+        while scored() < enough:
+            assert process.poll() is None and time.monotonic() < until, (tmp_path / "log").read_text()
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    done = subprocess.run(command, cwd=ROOT, stdout=log, stderr=log, timeout=240, check=False)
+    assert done.returncode == 0, (tmp_path / "log").read_text()
+    ledger = read(tmp_path / "small", CONFIRMATION)
+    counts = Counter(
+        (e.main.trial, e.main.steps) for e in events(tmp_path / "small", CONFIRMATION) if isinstance(e, Observed)
+    )
+    assert set(counts.values()) == {1} and len(counts) == len(ledger.observed)
+    found = show.find(tmp_path, "small")
+    assert found.standing.over and found.confirmed
+    assert {e.status for e in ledger.endings.values()} == {"finished"}
+    calm, searched = Listed([ledger.chosen]), read(tmp_path / "small")
+    state = state_of(searched, calm, seed=0)
+    while (given := state.next_trial()) is not None:
+        for steps, _ in given.score:
+            o = next(o for o in ledger.table if (o.trial, o.steps) == (given.trial, steps))
+            values = {name: o.to_json()[name] for name in ("inference", "label", "scores", "cells", "cost")}
+            state.record({"trial": o.trial, "steps": steps, "observations": [values], "folder": "f", "failure": None})
+    assert [event.verdicts for event in calm.ledger.judged] == [event.verdicts for event in ledger.judged]
+    assert calm.ledger.proposals.keys() == ledger.proposals.keys()
