@@ -199,8 +199,8 @@ def score_of(event: Proposed) -> tuple[tuple[int, tuple[str, ...]], ...]:
 
 def standing(chosen: Chosen, ledger: Ledger, search: Search, objectives: Sequence[Objective]) -> Odds:
     """What a confirmation's scores say of its candidates, those whose trainings failed left out."""
-    losses = repeated(chosen, ledger, search, objectives)
-    losses[:, [c.name in failures(chosen, ledger, search) for c in chosen.candidates]] = np.nan
+    losses, failed = repeated(chosen, ledger, search, objectives), failures(chosen, ledger, search)
+    losses[:, [c.name in failed for c in chosen.candidates]] = np.nan
     return odds(losses)
 
 
