@@ -188,11 +188,14 @@ def _share_on_front(centres: Floats, factors: Floats, freedoms: Floats, draws: i
     count, m = centres.shape
     on, pairs, left = np.zeros(count), np.zeros((count, count)), draws
     while left:
-        size = min(left, max(1, _AT_ONCE // (count * count * m)))
+        size = min(left, max(1, _AT_ONCE // (count * count)))
         normal = np.einsum("kij,nkj->nki", factors, generator.standard_normal((size, count, m)))
         scale = np.sqrt(generator.chisquare(np.broadcast_to(freedoms, (size, count))) / freedoms)
         drawn = centres + normal / scale[:, :, None]
-        beaten = (drawn[:, :, None] >= drawn[:, None]).all(axis=3) & (drawn[:, :, None] > drawn[:, None]).any(axis=3)
+        total = drawn.sum(axis=2)
+        beaten = total[:, :, None] > total[:, None]  # where no objective is better, one is worse
+        for k in range(m):
+            beaten &= drawn[:, :, None, k] >= drawn[:, None, :, k]
         on += (~beaten.any(axis=2)).sum(axis=0)
         pairs += beaten.sum(axis=0)
         left -= size
