@@ -26,7 +26,9 @@ from scipy import stats
 
 from analysis.pareto import non_dominated
 from benchmarks.contest import Searcher, Trace, full_training, run
+from benchmarks.peers.foreign import interpreter
 from benchmarks.tasks import CLOSED, PuppetsTable, Task
+from spaces import InputError
 
 TABLE = Path(__file__).parent / "data" / "puppets-table.parquet"
 FILE = "runs.jsonl"
@@ -40,6 +42,7 @@ NEVER = 1e9
 
 def method(name: str) -> Callable[[Task, int], Searcher]:
     """A search by name. Imported only when asked for: each brings its package."""
+    from benchmarks.peers.foreign import SyneTune
     from benchmarks.peers.optuna_peers import Optuna
     from benchmarks.peers.ours import Ours
     from benchmarks.peers.plain import Random
@@ -60,6 +63,8 @@ def method(name: str) -> Callable[[Task, int], Searcher]:
         "Optuna GP": partial(Optuna, kind="gp"),
         "Ray OptunaSearch": partial(Ray, scheduled=False),
         "Ray OptunaSearch + ASHA": partial(Ray, scheduled=True),
+        "Syne Tune MOASHA": partial(SyneTune, repaired=False),
+        "Syne Tune MOASHA, repaired": partial(SyneTune, repaired=True),
     }[name]
 
 
@@ -177,8 +182,15 @@ def main(
     plot: Annotated[Path | None, typer.Option(help="A PNG of it all.")] = None,
     work: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("scratch/search"),
 ) -> None:
+    chosen = methods.split(";")
+    if any(name.startswith("Syne Tune") for name in chosen):
+        try:
+            interpreter()
+        except InputError as error:
+            typer.echo(error, err=True)
+            raise typer.Exit(2) from None
     work.mkdir(parents=True, exist_ok=True)
-    chosen, done = methods.split(";"), rows(work)
+    done = rows(work)
     until = time.time() + 60 * minutes if minutes else np.inf
     asked = [
         {"task": task, "method": name, "seed": seed, "workers": workers, "trainings": trainings}
