@@ -55,5 +55,5 @@ def confirm(
         say(f"Interrupted; `posefront confirm {name}{at}` goes on with it.")
         raise typer.Exit(130)
     found = standing_of(config.folder, read(config.folder), config.space)
-    say(f"Over, {outcome.over}: {found.in_words}.")
+    say(f"{name}: {found.in_words}.")
     say(f"`posefront show {name}{at}` prints the confirmed front; {config.folder}/pareto.html is its plot.")

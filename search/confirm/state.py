@@ -1,6 +1,7 @@
 """A confirmation as Ray sees it, without Ray: rounds of one seed for all that is undecided, until nothing is."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -83,9 +84,13 @@ class ConfirmState(Attempts):
             return None
         if not (open_ := [c for c in self.chosen.candidates if self.verdicts[c.name] == "open"]):
             return "all decided"
-        if len(self.ledger.judged) and self._seeds_so_far >= self.chosen.seeds:
-            return f"{len(open_)} undecided after {self.chosen.seeds} seeds"
-        return f"{len(open_)} undecided when the share was spent" if self.ledger.judged else None
+        if not self.ledger.judged:
+            return None
+        tried = Counter(event.values["of"] for event in self.ledger.proposals.values())
+        groups = self._search.trainings(self.chosen.candidates)
+        short = any(tried[g[0].trial] < self.chosen.seeds for g in groups if any(c in open_ for c in g))
+        why = "when the share was spent" if short else f"after {self.chosen.seeds} seeds"
+        return f"{len(open_)} undecided {why}"
 
     @property
     def waits(self) -> bool:
@@ -156,11 +161,6 @@ class ConfirmState(Attempts):
         self._append(
             Judged(self._clock(), dict(zip(names, after, strict=True)), dict(zip(names, chances, strict=True)))
         )
-
-    @property
-    def _seeds_so_far(self) -> int:
-        looks = len(self.ledger.judged)
-        return min(self.chosen.seeds, FIRST + looks - 1) if looks else 0
 
     def _next_round(self) -> list[Training]:
         """The trainings between the last look and the next; none when it is over."""
