@@ -137,7 +137,7 @@ def table(found: list[dict[str, Any]], methods: list[str]) -> str:
         if not own:
             continue
         final, area = (np.array([row[k] for row in own]) for k in ("final", "area"))
-        costs = [np.median([row["costs"][k] for row in own]) for k in range(len(SHARES))]
+        costs = [np.quantile([row["costs"][k] for row in own], 0.5, method="higher") for k in range(len(SHARES))]
         said = [f"{cost:.1f}" if cost < NEVER else "not reached" for cost in costs]
         pairs = [
             (by[methods[0]][seed]["area"], row["area"]) for seed, row in by[name].items() if seed in by[methods[0]]
@@ -202,7 +202,7 @@ def main(
     known = {task: [found[key(row)] for row in asked if row["task"] == task and key(row) in found]
              for task in tasks.split(",")}  # fmt: skip
     for task, own in known.items():
-        print(f"\n{task}: {workers} workers, {trainings:g} full trainings, {len(own)} runs\n")
+        print(f"\n{task}: {workers} worker{'s' * (workers > 1)}, {trainings:g} full trainings, {len(own)} runs\n")
         print(table(own, chosen))
     if plot is not None:
         from benchmarks.drawn import draw
