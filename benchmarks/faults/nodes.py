@@ -31,8 +31,8 @@ _SETTINGS = {
 }
 
 
-_ACTOR, _IDLE = "ray::", "ray::IDLE"
-"""What Ray calls the processes that run something, and those that wait for it."""
+_ACTOR, _NO_TRIALS = "ray::", ("ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnvAgent")
+"""How Ray calls the processes that run something, and those that wait for it or are a part of the node."""
 
 
 @dataclass(eq=False)
@@ -63,7 +63,9 @@ class Worker:
             titles = {child: _title(child) for child in self.raylet.children()}
         except psutil.NoSuchProcess:
             return []
-        return [child for child, title in titles.items() if title.startswith(_ACTOR) and not title.startswith(_IDLE)]
+        return [
+            child for child, title in titles.items() if title.startswith(_ACTOR) and not title.startswith(_NO_TRIALS)
+        ]
 
 
 @dataclass
