@@ -137,20 +137,28 @@ class Losses(_Coat, Callback):
 
     def __init__(self, state: Attempts, rungs: Rungs, watch: "Watch") -> None:
         self._state, self._rungs, self._watch, self.gave_up = state, rungs, watch, False
+        self._counted: set[str] = set()
+        """Trials whose last process is known to be lost, and whose next is not there yet."""
 
     def on_trial_recover(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        hung = self._watch.took(trial)
-        if not self._state.lost(trial_name(trial), *(("hung", hung) if hung else death(trial))):
+        name, hung = trial_name(trial), self._watch.took(trial)
+        if self._state.lost(name, *(("hung", hung) if hung else death(trial))):
+            self._counted.add(name)
+        else:
             self._rungs.controller.stop_trial(trial)  # it waits for a process by now, and is not asked again
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        """Tune has given it up, as when word of one loss comes twice. What was only lost is to be started anew."""
-        cause, reason = death(trial)
-        if cause not in ("node", "preempted"):
-            self._state.failed(trial_name(trial), reason)
-        elif self._state.lost(trial_name(trial), cause, reason):
-            self._state.give_back(trial_name(trial))
+        """Tune has given it up, as when word of one loss comes twice: it is to be started anew, and that loss counts
+        once."""
+        name = trial_name(trial)
+        if name in self._state.ledger.endings:
+            return
+        if name in self._counted or self._state.lost(name, *death(trial)):
+            self._state.give_back(name)
             self.gave_up = True
+
+    def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        self._counted.discard(trial_name(trial))
 
 
 class Watch(_Coat, Callback):

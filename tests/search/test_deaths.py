@@ -1,11 +1,15 @@
-"""What Ray 2.60 writes of an actor's end, as it was seen; tests/benchmarks/test_faults.py sees it happen."""
+"""What Ray 2.60 writes of an actor's end, as it was seen, and what comes of it; tests/benchmarks/test_faults.py sees it
+happen."""
 
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from search.bridge import Losses
 from search.deaths import death
+from search.simulate import Clock, virtual
+from tests.search.examples import small_space
 
 _DIED = "The actor died unexpectedly before finishing this task.\n\tclass_name: RemoteTrial\n\tpid: 13557\n"
 KILLED = (
@@ -47,3 +51,24 @@ def test_what_a_process_died_of(tmp_path: Path, text: str, cause: str, reason: s
     file = tmp_path / "error.txt"
     file.write_text(f"Failure # 1 (occurred at noon)\n{NODE}\nFailure # 2 (occurred later)\n{text}\n")
     assert death(SimpleNamespace(error_file=str(file))) == (cause, reason)
+
+
+def test_word_of_one_death_that_comes_twice_counts_once_and_the_trial_is_started_anew(tmp_path: Path):
+    """Tune gives up a trial that it hears of while that waits for its next process."""
+    state = virtual(small_space(), Clock(), trials=1)
+    name = state.next_trial().trial
+    file = tmp_path / "error.txt"
+    file.write_text(f"Failure # 1 (occurred at noon)\n{KILLED}\n")
+    trial = SimpleNamespace(error_file=str(file), config={"trial": name})
+    controller = SimpleNamespace(stop_trial=lambda trial: None)
+    losses = Losses(state, SimpleNamespace(controller=controller), SimpleNamespace(took=lambda trial: ""))
+    for times in (1, 2):
+        losses.on_trial_recover(0, [], trial)
+        losses.on_trial_error(0, [], trial)
+        assert len(state.ledger.lost[name]) == times and not state.ledger.endings and losses.gave_up
+        assert state.next_trial().trial == name
+        losses.on_trial_start(0, [], trial)
+    losses.on_trial_recover(0, [], trial)
+    assert state.ledger.endings[name].reason.startswith("its process died 3 times without a new checkpoint")
+    losses.on_trial_error(0, [], trial)
+    assert state.next_trial() is None
