@@ -25,6 +25,8 @@ class Trajectories:
         self._curves: dict[tuple[str, str], dict[int, list[float]]] = {}
         self._steepest: dict[tuple[int, int], tuple[int, list[float]]] = {}
         """(from, to) in steps: how many curves, and the largest fall of each loss."""
+        self._short: set[tuple[str, str, int]] = set()
+        """Checkpoints that miss a requirement: a later one may meet it, so that they are nobody's best."""
         self._front = GrowingFront([REFERENCE_LOSS] * len(objectives))
 
     def add(self, observations: Sequence[Observation]) -> None:
@@ -41,14 +43,18 @@ class Trajectories:
                 between = min(steps, observation.steps), max(steps, observation.steps)
                 self._fell(between, [b - a for a, b in zip(earlier, later, strict=True)])
             curve[observation.steps] = row
+            if on != row:
+                self._short.add((observation.trial, observation.label, observation.steps))
             self._front.add(on, observation.key)
 
     def may_add(self, observation: Observation, rungs: Sequence[int]) -> bool:
         """Whether its curve can still add to the front after this checkpoint, which was taken in."""
-        curve, at = self._curves[observation.trial, observation.label], observation.steps
+        name, at = (observation.trial, observation.label), observation.steps
+        curve = self._curves[name]
         own = curve[at]
         for steps, row in curve.items():
-            if steps < at and all(a <= b for a, b in zip(row, own, strict=True)):
+            passed = steps < at and (*name, steps) not in self._short
+            if passed and all(a <= b for a, b in zip(row, own, strict=True)):
                 return False
         for rung in rungs:
             if rung <= at:

@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from search.rungs import Continue, Promise, Stop, decide, quota, rule_for
 from search.trajectories import over
 from spaces import OBJECTIVES, Observation, to_losses
+from spaces.requirements import parse_requirement
 from tests.search.examples import observed, small_space
 
 OBJ = (OBJECTIVES["identity"], OBJECTIVES["pose"])
@@ -117,6 +119,15 @@ def test_one_that_is_past_its_best_stops_though_it_is_on_the_front():
     table = [observed("t0001", 10, 0.5, 0.9), observed("t0002", 20, 0.9, 0.2)]
     assert isinstance(decide(table, [observed("t0001", 20, 0.6, 0.8)], ALONE), Continue)
     assert isinstance(decide(table, [observed("t0001", 20, 0.5, 0.8)], ALONE), Stop)
+
+
+def test_what_missed_a_requirement_is_not_the_best_that_a_trial_is_past():
+    rule = replace(ALONE, requirements=(parse_requirement("drift < 0.2"),))
+    early, late = observed("t0001", 10, 0.5, 0.9), observed("t0001", 20, 0.5, 0.8)
+    late = replace(late, scores=late.scores | {"drift": 0.1})
+    for drift, kind in ((0.5, Continue), (0.1, Stop)):
+        table = [replace(early, scores=early.scores | {"drift": drift})]
+        assert isinstance(decide(table, [late], rule), kind)
 
 
 def test_a_score_that_is_no_number_stops_its_trial_and_says_nothing_of_others():
