@@ -72,7 +72,7 @@ def test_a_trial_that_hangs_once_goes_on_as_if_undisturbed(undisturbed, tracking
 
 @pytest.mark.slow
 def test_a_trial_that_always_hangs_fails_with_its_reason_and_the_others_go_on(tracking_uri, tmp_path):
-    config = small_sweep(tmp_path, trials=4, workers=2, hang_minutes=8 / 60, max_failures=1)
+    config = small_sweep(tmp_path, trials=4, scheduler="none", hang_minutes=8 / 60, max_failures=1)
     (tmp_path / "cache" / "t0001.hang").touch()
     outcome = run(config, Lines(config), Curves)
     ending = read(config.folder).endings["t0001"]

@@ -19,7 +19,7 @@ def test_a_trial_that_takes_the_machines_memory_fails_with_that_reason_and_the_o
     if memory.available < 10e9:
         pytest.skip("the trial takes 6 GB")
     monkeypatch.setenv("RAY_memory_usage_threshold", str((memory.total - memory.available + 4e9) / memory.total))
-    config = small_sweep(tmp_path, trials=4, max_failures=1)
+    config = small_sweep(tmp_path, trials=4, scheduler="none", max_failures=1)
     (tmp_path / "cache" / "t0002.hoard").touch()
     lines = Lines(config)
     outcome = run(config, lines, Curves)

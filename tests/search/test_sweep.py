@@ -35,7 +35,7 @@ def lines(path: Path, trials: int = 6) -> PlainLines:
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The home of a sweep in which all that can go wrong with a trial went wrong."""
     home = tmp_path_factory.mktemp("home")
-    sweep = small_sweep(home, trials=8)
+    sweep = small_sweep(home, trials=8, scheduler="none")  # that all come to where they die
     panel = PanelConfig(inferences=(Inference(), Inference(lora_scale=0.5)))
     sweep = sweep.model_copy(update={"job": sweep.job.model_copy(update={"panel": panel})})
     for failure in ("t0001.die", "t0002.die-once", "t0003.raise", "t0004.nan"):
