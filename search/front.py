@@ -1,11 +1,30 @@
 """The front of a sweep's observations."""
 
+import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from analysis.pareto import hypervolume, knee, non_dominated, order_selection
-from spaces import REFERENCE_LOSS, Objective, Observation, Requirements, front_losses, ranking_losses
+from spaces import (
+    REFERENCE_LOSS,
+    InputError,
+    Objective,
+    Observation,
+    Requirements,
+    Space,
+    front_losses,
+    ranking_losses,
+)
+
+
+def check_scores(table: Sequence[Observation], space: Space, where: Path) -> None:
+    """InputError where an observation lacks a score that the sweep trades, or it is no number."""
+    for o in table:
+        for traded in (*space.objectives, *space.requirements):
+            if not math.isfinite(o.scores.get(traded.name, math.nan)):
+                raise InputError(where, f"{o.name} has no score {traded.name}; this journal is of another space")
 
 
 def front_of(

@@ -1,7 +1,6 @@
 """What a sweep found so far: for people, and as JSON."""
 
 import json
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,12 +16,12 @@ from search import journal, remote
 from search.budget import in_hold, of
 from search.config import SweepConfig
 from search.confirm.summary import Standing, standing_of
-from search.front import front_of, hypervolume_of, knee_of
+from search.front import check_scores, front_of, hypervolume_of, knee_of
 from search.journal import Ledger
 from search.lease import is_driven
 from search.recorder import BASE_SCORES, base_scores
 from search.words import in_words
-from spaces import InputError, Observation, Requirements, Space, violation
+from spaces import Observation, Requirements, Space, violation
 
 SCORE_COLUMNS = {"identity": "identity", "pose": "pose", "pose_plain": "plain", "pose_hard": "hard", "drift": "drift"}
 """What the table calls them."""
@@ -91,14 +90,6 @@ def _knee(table: Sequence[Observation], space: Space, standing: Standing | None)
     if confirmed is None:
         return knee_of(table, space.objectives, space.requirements)
     return next(o for o in table if o.key == confirmed.key)
-
-
-def check_scores(table: Sequence[Observation], space: Space, where: Path) -> None:
-    """InputError where an observation lacks a score that the sweep trades, or it is no number."""
-    for o in table:
-        for traded in (*space.objectives, *space.requirements):
-            if not math.isfinite(o.scores.get(traded.name, math.nan)):
-                raise InputError(where, f"{o.name} has no score {traded.name}; this journal is of another space")
 
 
 def as_json(found: Found) -> str:

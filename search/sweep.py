@@ -21,7 +21,21 @@ from search.config import SweepConfig, check_new
 from search.depot import AtHome, Depot, opened
 from search.driver import Driver, take_sigterm, terminable
 from search.earlier import Taken, take
-from search.journal import Closed, Event, Journal, Learned, Ledger, Observed, Opened, Timing, Tracked, events
+from search.front import check_scores
+from search.journal import (
+    FILE,
+    Closed,
+    Event,
+    Journal,
+    Learned,
+    Ledger,
+    Observed,
+    Opened,
+    Timing,
+    Tracked,
+    events,
+    read,
+)
 from search.live import Reporter
 from search.rungs import rule_for
 from spaces import InputError
@@ -104,6 +118,7 @@ def resume(
     began = time.monotonic()
     with opened(config, reporter.note, take_over=take_over) as depot:
         check(config, trainable)
+        check_scores(read(config.folder).table, config.space, config.folder / FILE)
         return drive(Searching(depot, reporter, more), depot, reporter, trainable, began)
 
 

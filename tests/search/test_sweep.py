@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -97,6 +98,15 @@ def test_lines_say_what_happened(swept):
 def test_a_name_that_exists_is_refused_before_anything_starts(swept):
     with pytest.raises(InputError, match="posefront resume small"):
         run(small_sweep(swept), lines(swept / "other.txt"), Curves)
+
+
+def test_a_journal_without_a_score_that_the_sweep_trades_is_one_line_before_ray_starts(swept, tmp_path):
+    home = shutil.copytree(swept, tmp_path / "home")
+    config = configs.load(home, "small")
+    path = config.folder / "journal.jsonl"
+    path.write_text(path.read_text(encoding="utf-8").replace('"pose":', '"posture":'), encoding="utf-8")
+    with pytest.raises(InputError, match="has no score pose; this journal is of another space"):
+        resume(config, lines(tmp_path / "again.txt"), Curves)
 
 
 def test_a_finished_sweep_that_is_resumed_only_makes_up_for_the_record(swept):
