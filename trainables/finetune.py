@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from accelerate.utils.memory import clear_device_cache
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -25,6 +26,7 @@ from trainables.batches import Batch, Feed
 from trainables.digest import digest_of
 from trainables.engine import DEFAULT, Engine
 from trainables.losses import masked_losses, min_snr_weights, sample_losses
+from trainables.meter import ran_out
 from trainables.parts import attach_parts, learning_rates, remove_parts
 from trainables.prior import Prior
 from trainables.subject import Subject
@@ -152,13 +154,12 @@ class FineTune:
                 return torch.stack(
                     [self._backward(part, start, len(batch)) for start, part in self._split(batch)]
                 ).sum()
-            except torch.OutOfMemoryError:
-                if self._micro_batch <= 1 or not self.engine.halves:
+            except RuntimeError as error:
+                if not ran_out(error) or self._micro_batch <= 1 or not self.engine.halves:
                     raise
             self._micro_batch = math.ceil(min(self._micro_batch, len(batch)) / 2)
             self._optimizer.zero_grad()
-            if self.base.device.type == "cuda":
-                torch.cuda.empty_cache()
+            clear_device_cache()
 
     def _split(self, batch: Batch) -> Iterator[tuple[int, Batch]]:
         for start in range(0, len(batch), self._micro_batch):

@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import torch
+from accelerate.utils.memory import should_reduce_batch_size
 
 _SELF = Path("/proc/self")
 
@@ -36,6 +37,11 @@ class Meter:
             return 0
         found = re.search(r"^VmHWM:\s*(\d+) kB$", (_SELF / "status").read_text(encoding="utf-8"), re.MULTILINE)
         return int(found[1]) * 1024 if found else 0
+
+
+def ran_out(error: RuntimeError) -> bool:
+    """Whether it is for want of memory, on whatever device: a smaller batch may do then."""
+    return isinstance(error, torch.OutOfMemoryError) or should_reduce_batch_size(error)
 
 
 def limit(device: torch.device, memory: int | None) -> None:

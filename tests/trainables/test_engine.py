@@ -53,7 +53,15 @@ def test_micro_batches_have_the_gradient_of_the_whole(tune: Make, fields: dict[s
     assert_close(gradients(parts, 0), expected)
 
 
-def test_a_batch_that_does_not_fit_is_halved_until_it_does(tune: Make, base: Base) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: 12"),
+    ],
+    ids=["card", "host"],
+)
+def test_a_batch_that_does_not_fit_is_halved_until_it_does(tune: Make, base: Base, error: RuntimeError) -> None:
     whole = tune(EVERYTHING)
     whole.advance(2)
     state, calls = whole.state(), []
@@ -64,7 +72,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(tune: Make, base: Bas
     def full(module: nn.Module, args: tuple[Tensor, ...]) -> None:
         calls.append(len(args[0]))
         if len(args[0]) > limit:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise error
 
     handle = base.unet.register_forward_pre_hook(full)
     try:
@@ -75,10 +83,26 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(tune: Make, base: Bas
         fine.advance(2)
         assert max(calls) == 2  # it remembers
         limit = 0
-        with pytest.raises(torch.OutOfMemoryError):
+        with pytest.raises(type(error)):
             fine.advance(1)
     finally:
         handle.remove()
+
+
+def test_another_error_is_not_tried_again_with_less(tune: Make, base: Base) -> None:
+    fine, calls = tune(EVERYTHING), []
+
+    def broken(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        calls.append(len(args[0]))
+        raise RuntimeError("a tensor of 3 and one of 4 do not match")
+
+    handle = base.unet.register_forward_pre_hook(broken)
+    try:
+        with pytest.raises(RuntimeError, match="do not match"):
+            fine.advance(1)
+    finally:
+        handle.remove()
+    assert len(calls) == 1
 
 
 def test_a_trial_with_a_part_of_a_card_asks_for_more_instead(tune: Make, base: Base) -> None:
