@@ -15,6 +15,7 @@ from trainables.base import Base
 from trainables.generate import draw, start_noise
 from trainables.held_out import panel_poses, unseen
 from trainables.job import PanelConfig
+from trainables.judged import write_cells, write_judged
 from trainables.judges import Judges
 from trainables.judges.scoring import Scorer, Wanted
 from trainables.puppets.gallery import drawn_characters
@@ -44,6 +45,8 @@ class Scored:
     """Values by cell, in the panel's order; NaN where a score does not apply to a cell."""
     pictures: np.ndarray
     """n x h x w x 3 uint8, one a cell."""
+    joints: np.ndarray | None = None
+    """n x J x 3: x and y in pixels and confidence, as the pose judge saw them; None where it was not asked now."""
 
 
 class Panel:
@@ -58,8 +61,9 @@ class Panel:
         self.skeletons = [self._condition(cell.pose) for cell in self.cells]
         self.noise = start_noise(base, [cell.seed for cell in self.cells])
         self.drift_cells = _spread(len(self.cells), config.drift)
+        self.asked = np.stack([_scaled(cell.pose, base.size) for cell in self.cells])
         wanted = Wanted(
-            np.stack([_scaled(cell.pose, base.size) for cell in self.cells]),
+            self.asked,
             np.array([cell.pose.grade == "hard" for cell in self.cells]),
             [cell.class_prompt for cell in self.cells],
         )
@@ -86,13 +90,20 @@ class Panel:
         of_class = self._draw_class(inference)
         return self._judge(self._draw_subject(inference), self.scorer.distance(before, of_class, self.drift_cells))
 
+    def keep(self, scored: Scored, path: Path) -> None:
+        """Writes the pictures above the poses that they should show, and beside them what the pose judge saw."""
+        grid(scored.pictures, self.skeletons).save(path)
+        write_judged(path, scored.joints, self.skeleton, self.base.size, self.judges.keypoints.detected)
+
     def _write_reference(self, path: Path) -> None:
         for inference in dict.fromkeys(inference.untuned for inference in self.config.inferences):
             of_class = self._draw_class(inference)
             np.save(self.folder / self._class_file(inference), of_class, allow_pickle=False)
         scored = self._judge(self._draw_subject(self.main.untuned), np.zeros(len(self.drift_cells)))
         np.save(self.folder / "base.npy", scored.pictures, allow_pickle=False)
-        grid(scored.pictures, self.skeletons).save(self.folder / "base.png")
+        self.keep(scored, self.folder / "base.png")
+        prompts, grades = zip(*((cell.prompt, cell.pose.grade) for cell in self.cells), strict=True)
+        write_cells(self.folder, prompts, grades, self.asked, self.skeleton, self.base.size)
         partial = path.with_suffix(".partial")
         partial.write_text(json.dumps({"scores": scored.scores, "cells": scored.cells}), encoding="utf-8")
         partial.replace(path)
@@ -117,9 +128,12 @@ class Panel:
             self.scorer.hang(*self._others())
         drifted = np.full(len(self.cells), math.nan)
         drifted[self.drift_cells] = drift
-        cells = self.scorer.cells(pictures) | {"drift": drifted}
+        seen = self.scorer.look(pictures)
+        cells = self.scorer.cells(pictures, seen) | {"drift": drifted}
         means = {name: float(np.nanmean(values)) for name, values in cells.items()}
-        return Scored(means, {name: [float(v) for v in values] for name, values in cells.items()}, pictures)
+        return Scored(
+            means, {name: [float(v) for v in values] for name, values in cells.items()}, pictures, seen.joints
+        )
 
     def _others(self) -> tuple[np.ndarray, np.ndarray]:
         """A gallery of others of the class: drawn ones on the puppets, else what the untuned base draws."""

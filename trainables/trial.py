@@ -21,7 +21,7 @@ from trainables.job import Job
 from trainables.judges import judges_for
 from trainables.meter import Meter, card_memory, device_name, limit
 from trainables.notice import Evicted, Notice, current
-from trainables.panel import Panel, Scored, grid
+from trainables.panel import Panel, Scored
 from trainables.poses import with_poses
 from trainables.prior import class_prior
 from trainables.pulse import Pulse
@@ -182,7 +182,7 @@ class Trial(Trainable):
             self._pulse.beat()
             scored = panel.score(inference)
             check_finite(scored)
-            grid(scored.pictures, panel.skeletons).save(folder / f"grid{label and '-'}{label}.png")
+            panel.keep(scored, folder / f"grid{label and '-'}{label}.png")
             cost = Cost(device=device_name(device), score=time.perf_counter() - began)
             if not observations:
                 cost = replace(cost, train=trained - loaded, load=loaded - started + self._imported_in)

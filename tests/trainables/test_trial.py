@@ -3,12 +3,14 @@ import shutil
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from spaces import Inference, Recipe
 from trainables.finetune import FineTune
 from trainables.job import Job, PanelConfig
+from trainables.judged import read_judged
 from trainables.notice import VARIABLE, Evicted, Notice, post
 from trainables.trial import Trial
 
@@ -60,7 +62,10 @@ def test_a_trial_reports_every_rung_and_leaves_its_checkpoints(whole):
     assert all(r["failure"] is None for r in results)
     for result in results:
         files = {path.name for path in Path(result["folder"]).iterdir()}
-        assert {"observation.json", "grid.png", "adapter"} <= files
+        assert {"observation.json", "grid.png", "grid.judged.json", "adapter"} <= files
+        (seen,) = [read_judged(Path(result["folder"]) / "grid.png").joints]
+        detected = np.mean(seen[..., 2] >= 0.3, axis=1)
+        np.testing.assert_allclose(detected, result["observations"][0]["cells"]["detection_rate"], atol=1e-6)
         (cost,) = [o["cost"] for o in result["observations"]]
         assert cost["train"] > 0 and cost["score"] > 0
         assert cost["device"].startswith("CPU") and cost["peak_memory"] > 100_000_000 and cost["card_memory"] == 0

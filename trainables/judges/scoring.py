@@ -26,6 +26,16 @@ class Wanted:
     """n prompts without the token, which the prompt judge does not know."""
 
 
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What the pose judge found in n pictures."""
+
+    joints: np.ndarray
+    """n x J x 3: x and y in pixels, confidence in 0..1."""
+    outlines: np.ndarray | None
+    """n x h x w bool, where the judge sees them."""
+
+
 class Scorer:
     """Judges pictures of one subject; what it needs of the subject is embedded once."""
 
@@ -44,8 +54,16 @@ class Scorer:
         """Others of the class for `retrieval_rank`: m x h x w x 3 uint8, each of another one, m x h x w bool."""
         self.gallery = self.embed(pixels, regions)
 
-    def cells(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
-        """n values for each score, NaN where one does not apply. pictures: n x h x w x 3 uint8.
+    def look(self, pictures: np.ndarray) -> Seen:
+        """pictures: n x h x w x 3 uint8."""
+        finder = self.judges.keypoints
+        if isinstance(finder, CorrespondenceJudge):
+            return Seen(*finder.look(pictures))
+        return Seen(finder.detect(pictures), None)
+
+    def cells(self, pictures: np.ndarray, seen: Seen | None = None) -> dict[str, np.ndarray]:
+        """n values for each score, NaN where one does not apply. pictures: n x h x w x 3 uint8; `seen` is what
+        `look` made of them, if it was asked.
 
         identity: mean cosine to the subject's pictures, the background masked. pose: PCK, and of one grade alone in
         pose_plain and pose_hard. Diagnostics: detection_rate, the share of joints found; oks, for people; silhouette,
@@ -53,7 +71,8 @@ class Scorer:
         picture to the nearest whole training picture; diversity, the mean distance of a picture to the others of its
         grade; retrieval_rank, the subject's place (1 is best) among the gallery by the nearest picture; prompt, CLIP-T.
         """
-        joints, outlines = self._look(pictures)
+        seen = seen or self.look(pictures)
+        joints, outlines = seen.joints, seen.outlines
         detected = joints[..., 2] >= self.judges.keypoints.detected
         placed = np.where(detected[..., None], joints[..., :2], math.inf)  # a joint that is not found is nowhere
         pose, hard = pck(placed, self.wanted.poses, self.size), self.wanted.hard
@@ -86,11 +105,6 @@ class Scorer:
 
     def embed(self, pictures: np.ndarray, regions: np.ndarray | None) -> np.ndarray:
         return self.judges.identity.embed(pictures, regions).numpy()
-
-    def _look(self, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Joints, and outlines where the judge sees them."""
-        finder = self.judges.keypoints
-        return finder.look(pictures) if isinstance(finder, CorrespondenceJudge) else (finder.detect(pictures), None)
 
     def _regions(self, joints: np.ndarray, detected: np.ndarray) -> np.ndarray:
         """Where the figure is: around the joints that were found, around the target's where hardly any were."""
