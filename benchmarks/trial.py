@@ -1,7 +1,7 @@
 """Where the seconds of a trial go: `python -m benchmarks.trial`, or `python -m benchmarks.trial --sweep runs/demo-1`.
 
 Times the parts alone on one thread of the puppets, in fp32 and bf16: loading, a training step of several recipes, a
-panel, a checkpoint. With --sweep it reads a finished sweep's journal instead and prints what its trials spent on what,
+panel, a checkpoint. With --sweep it reads a sweep's journal instead and prints what its trials spent on what,
 and the orchestration overhead, 1 - busy / (workers x wall).
 """
 
@@ -15,7 +15,8 @@ import numpy as np
 import torch
 import typer
 
-from search.journal import Closed, Observed, events
+from analysis.spending import spending
+from search.journal import read
 from spaces import Recipe
 from trainables.export import save_adapter
 from trainables.finetune import FineTune
@@ -67,20 +68,21 @@ def parts(precision: str, steps: int, work: Path) -> None:
 
 
 def shares(folder: Path) -> None:
-    """Prints what a finished sweep's workers did with their time."""
-    happened = list(events(folder))
-    costs = [o.cost for event in happened if isinstance(event, Observed) for o in event.observations]
-    timing = next(event.timing for event in reversed(happened) if isinstance(event, Closed))
-    capacity = timing.workers * timing.wall
-    rows = {part: sum(getattr(cost, part) for cost in costs) for part in ("train", "score", "load")}
-    rows["wait (orchestration)"] = capacity - sum(rows.values())
-    print(f"{len(costs)} checkpoints in {timing.wall:.0f} s on {timing.workers} workers")
+    """Prints what a sweep's workers did with their time."""
+    ledger = read(folder)
+    spent = spending([o.cost for o in ledger.table], ledger.drives)
+    workers = ", ".join(str(count) for count in sorted({drive.workers for drive in spent.drives}))
+    print(f"{len(ledger.observed)} checkpoints in {spent.wall:.0f} s on {workers} workers")
+    rows = spent.parts | ({} if spent.waited is None else {"wait": spent.waited})
     for part, seconds in rows.items():
-        print(f"{part:24s} {seconds:8.1f} s {seconds / capacity:7.1%}")
+        name = "wait (orchestration)" if part == "wait" else part
+        print(f"{name:24s} {seconds:8.1f} s {spent.shares()[part]:7.1%}")
+    if spent.outside:
+        print(f"{spent.outside:.1f} s of it in drives that did not end in order: what these waited is not known")
 
 
 def main(
-    sweep: Annotated[Path | None, typer.Option(help="a finished sweep's folder")] = None,
+    sweep: Annotated[Path | None, typer.Option(help="a sweep's folder")] = None,
     steps: Annotated[int, typer.Option(min=1, help="of each recipe")] = 20,
 ) -> None:
     if sweep is not None:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Protocol
 import filelock
 from pydantic import Field, TypeAdapter, ValidationError
 
+from analysis.spending import Drive
 from search.rungs import Continue, Decision, Stop
 from spaces import InputError, Observation, Recipe
 from spaces.paths import NAME
@@ -250,11 +251,17 @@ class Ledger:
     """From the sweep's start to the last event, the time without a driver left out."""
     table: list[Observation] = field(default_factory=list)
     """All observations, in the order of their arrival. It only grows: who has seen n of them looks at `table[n:]`."""
+    arrived: list[float] = field(default_factory=list)
+    """`seconds` when each row of the table was there."""
+    drives: list[Drive] = field(default_factory=list)
+    """The runs of the driver that ended in order."""
     statuses: Counter[Status] = field(default_factory=Counter)
     """How many trials ended in which way."""
     at_proposal: tuple[int, int] = (0, 0)
     """How many checkpoints were scored and how many trials had ended when the last trial was proposed."""
     _reached: dict[str, int] = field(default_factory=dict)
+    _taken_up: int = 0
+    """How many observations were there when the last driver took the sweep up."""
     _last: float | None = None
 
     @property
@@ -283,6 +290,7 @@ class Ledger:
         match event:
             case Opened():
                 self._last = event.time
+                self._taken_up = len(self.table)
             case Proposed(trial=trial):
                 self.proposals[trial] = event
                 self.at_proposal = len(self.observed), len(self.endings)
@@ -310,8 +318,11 @@ class Ledger:
                 self.parent_run_id = run
             case Closed():
                 self.closed = event
+                drive = Drive(event.timing.wall, event.timing.workers, self._taken_up, len(self.table))
+                self.drives.append(drive)
         self.seconds += max(0.0, event.time - (event.time if self._last is None else self._last))
         self._last = event.time
+        self.arrived += [self.seconds] * (len(self.table) - len(self.arrived))
         self.began = event.time if self.began is None else self.began
 
     def check(self, event: Event) -> None:
