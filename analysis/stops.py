@@ -1,6 +1,6 @@
 """How many trials ended at each rung, and what that saved against training all of them to the last."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,11 +28,11 @@ class AtRung:
 
 
 def stops(
-    observations: Iterable[Observation], rungs: Sequence[int], endings: Mapping[str, tuple[str, int]]
+    observations: Sequence[Observation], rungs: Sequence[int], endings: Mapping[str, tuple[str, int]]
 ) -> list[AtRung]:
     """By rung. `endings`: of each trial that ended its status, and the last rung that it was scored at."""
     at = {steps: i for i, steps in enumerate(rungs)}
-    names = list(dict.fromkeys(o.trial for o in (observations := list(observations))))
+    names = list(dict.fromkeys(o.trial for o in observations))
     row = {name: i for i, name in enumerate(names)}
     seconds, scored = np.zeros((len(names), len(rungs))), np.zeros((len(names), len(rungs)), bool)
     for o in observations:
