@@ -3,7 +3,7 @@
 from spaces.errors import InputError
 from spaces.files import load_space, shipped_spaces, space_file
 from spaces.inference import Inference, labels
-from spaces.objectives import OBJECTIVES, REFERENCE_LOSS, Objective, parse_objectives, to_losses
+from spaces.objectives import DECIMALS, OBJECTIVES, REFERENCE_LOSS, Objective, parse_objectives, to_losses
 from spaces.observation import Cost, Observation
 from spaces.parameters import Choice, Parameter, Range
 from spaces.parse import parse_space
@@ -12,6 +12,7 @@ from spaces.requirements import Requirement, Requirements, front_losses, parse_r
 from spaces.space import Space
 
 __all__ = [
+    "DECIMALS",
     "OBJECTIVES",
     "REFERENCE_LOSS",
     "Choice",

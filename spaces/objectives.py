@@ -60,5 +60,8 @@ def to_losses(objectives: Sequence[Objective], rows: Sequence[Mapping[str, float
     return (values.reshape(len(rows), len(objectives)) - ideal) / (nadir - ideal)
 
 
+DECIMALS = 9
+"""Of a score that is a mean: 140 of 156 joints are the same however they are spread over the pictures, and added up in
+another order they differ in the sixteenth decimal, by which one would be on the front and another would not."""
 REFERENCE_LOSS = 1.0
 """Every coordinate of the hypervolume's reference point, in losses."""

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 from filelock import FileLock
 from PIL import Image
 
-from spaces import Inference
+from spaces import DECIMALS, Inference
 from trainables.base import Base
 from trainables.generate import draw, start_noise
 from trainables.held_out import panel_poses, unseen
@@ -130,9 +131,8 @@ class Panel:
         drifted[self.drift_cells] = drift
         seen = self.scorer.look(pictures)
         cells = self.scorer.cells(pictures, seen) | {"drift": drifted}
-        means = {name: float(np.nanmean(values)) for name, values in cells.items()}
         return Scored(
-            means, {name: [float(v) for v in values] for name, values in cells.items()}, pictures, seen.joints
+            means(cells), {name: [float(v) for v in values] for name, values in cells.items()}, pictures, seen.joints
         )
 
     def _others(self) -> tuple[np.ndarray, np.ndarray]:
@@ -177,6 +177,11 @@ def grid(pictures: np.ndarray, skeletons: list[Image.Image], columns: int = 6) -
     sheet = Image.fromarray(np.vstack(rows))
     enlarge = max(1, round(960 / sheet.width))
     return sheet.resize((sheet.width * enlarge, sheet.height * enlarge), Image.Resampling.NEAREST)
+
+
+def means(cells: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Each score over the cells that it applies to; equal where only the order of adding differs."""
+    return {name: round(float(np.nanmean(values)), DECIMALS) for name, values in cells.items()}
 
 
 def _scaled(pose: Pose, size: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from search.confirm.choose import Search
 from search.confirm.state import failures, repeated, standing
 from search.journal import CONFIRMATION, Candidate, Chosen, Ledger
 from search.remote import LAST
-from spaces import InputError, Objective, Space, to_losses
+from spaces import DECIMALS, InputError, Objective, Space, to_losses
 from trainables.job import HELD_OUT
 
 
@@ -109,7 +109,7 @@ def summary(ledger: Ledger, search: Search, space: Space, folder: Path) -> Confi
                 candidate.name,
                 candidate.layer,
                 int(np.isfinite(losses[:, i]).all(axis=1).sum()),
-                {o.name: float(m) for o, m in zip(objectives, means, strict=True)} if seen else {},
+                {o.name: round(float(m), DECIMALS) for o, m in zip(objectives, means, strict=True)} if seen else {},
                 {o.name: float(h) for o, h in zip(objectives, halves, strict=True)} if known else {},
                 None if math.isnan(odds.chances[i]) else float(odds.chances[i]),
                 latest.verdicts[candidate.name] if latest else "open",

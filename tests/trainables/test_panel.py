@@ -2,13 +2,15 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from spaces import Inference, InputError, Recipe
 from trainables.base import Base
 from trainables.finetune import FineTune
 from trainables.job import PanelConfig
 from trainables.judges import load_judges
-from trainables.panel import Panel, grid, panel_cells
+from trainables.panel import Panel, grid, means, panel_cells
 from trainables.subject import Subject
 
 SMALL = PanelConfig(plain=2, hard=2, drift=2, steps=2)
@@ -43,9 +45,18 @@ def test_a_score_is_the_mean_of_the_cells_that_it_applies_to(panel):
     scored = panel.score()
     for name, values in scored.cells.items():
         assert len(values) == 4
-        assert scored.scores[name] == pytest.approx(np.nanmean(values))
+        assert scored.scores[name] == pytest.approx(np.nanmean(values), abs=1e-9)
     assert [math.isnan(v) for v in scored.cells["pose_hard"]] == [True, True, False, False]
     assert sum(not math.isnan(v) for v in scored.cells["drift"]) == 2
+
+
+@given(st.lists(st.integers(0, 13), min_size=16, max_size=16), st.randoms(use_true_random=False))
+def test_as_many_joints_found_is_the_same_pose_score_however_they_are_spread(found, random):
+    spread = [0] * len(found)
+    for joint in random.sample(range(13 * len(found)), sum(found)):
+        spread[joint // 13] += 1
+    one, other = ({"pose": np.array(counts) / 13} for counts in (found, spread))
+    assert means(one) == means(other)
 
 
 def test_a_second_trial_reads_the_reference_that_the_first_one_made(base, subject, panel):
