@@ -45,8 +45,8 @@ def code(tmp_path: Path) -> Path:
     (folder / "trainables" / "trial.py").write_text(curves, encoding="utf-8")
     sweep = folder / "search" / "sweep.py"
     text = sweep.read_text(encoding="utf-8")
-    assert 'f"sweep {config.name} in' in text
-    sweep.write_text(text.replace('f"sweep {config.name} in', 'f"copied sweep {config.name} in'), encoding="utf-8")
+    assert 'f"sweep {self.config.name} in' in text
+    sweep.write_text(text.replace('f"sweep {self.config.name} in', 'f"copied sweep {self.config.name} in'), encoding="utf-8")
     return folder
 
 
