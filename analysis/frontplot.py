@@ -85,7 +85,7 @@ def prepare(
     front = np.flatnonzero(non_dominated(losses))
     front = front[np.lexsort(losses[front].T[::-1])]
     base = (base_scores[x.name], base_scores[y.name]) if base_scores else None
-    varied = _varied(complete)
+    varied = varied_fields(complete)
     shown = np.vstack([points, [base]]) if base else points
     confirmed = None
     if confirmation is not None and confirmation.front:
@@ -106,7 +106,7 @@ def prepare(
         hover=[_hover(o, objectives, varied, requirements) + _said_of(o, confirmation, objectives) for o in complete],
         paths=_paths(complete, points),
         front=front,
-        stairs=_stairs(points[front], (x, y)) if len(objectives) == 2 else np.zeros((0, 2)),
+        stairs=stairs(points[front], (x, y)) if len(objectives) == 2 else np.zeros((0, 2)),
         knee=knee(losses),
         base=base,
         base_hover="<b>untuned base</b><br>" + _lines(base_scores or {}, objectives),
@@ -136,7 +136,7 @@ def _confirmed(
         names=[each.name for each in members],
         hover=[f"<b>{html.escape(each.name)}</b>, confirmed" + _odds(each, objectives) for each in members],
         before=points[[at[each.key] for each in members]],
-        stairs=_stairs(means, (x, y)) if len(objectives) == 2 else np.zeros((0, 2)),
+        stairs=stairs(means, (x, y)) if len(objectives) == 2 else np.zeros((0, 2)),
         knee=None if confirmation.knee is None else members.index(confirmation.knee),
         base=(base[x.name], base[y.name]) if base else None,
         base_hover="<b>untuned base</b>, on the panel of the confirmation<br>" + _lines(base or {}, objectives),
@@ -223,7 +223,7 @@ def _paths(observations: Sequence[Observation], points: Floats) -> list[Floats]:
     return [points[indices] for indices in rows.values() if len(indices) > 1]
 
 
-def _stairs(front: Floats, objectives: tuple[Objective, Objective]) -> Floats:
+def stairs(front: Floats, objectives: tuple[Objective, Objective]) -> Floats:
     """The border from the second objective's nadir to the first's, by way of every point of the front.
 
     Between neighbours it turns where both are only just matched: at the next one's first objective, which is
@@ -237,7 +237,7 @@ def _stairs(front: Floats, objectives: tuple[Objective, Objective]) -> Floats:
     return np.column_stack([first, second])
 
 
-def _varied(observations: Sequence[Observation]) -> set[str]:
+def varied_fields(observations: Sequence[Observation]) -> set[str]:
     """The recipe's fields that are not the same everywhere; all of them where there is one recipe."""
     recipes = [o.recipe.flat() for o in observations]
     names = {name for recipe in recipes for name in recipe}

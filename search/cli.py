@@ -12,6 +12,7 @@ from search.commands.generate import generate
 from search.commands.judge import judge
 from search.commands.prepare import prepare
 from search.commands.record import record
+from search.commands.report import report
 from search.commands.show import show
 from search.commands.simulate import simulate
 from search.commands.spaces import spaces
@@ -34,6 +35,7 @@ app.command("status")(status)
 app.command("stop")(stop)
 app.command("confirm")(confirm)
 app.command("show")(show)
+app.command("report")(report)
 app.command("record")(record)
 app.command("generate")(generate)
 app.command("export")(export)

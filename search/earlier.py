@@ -74,32 +74,32 @@ def from_table(table: Sequence[Observation], space: Space, sweep: str, time: flo
     return Taken(tuple(learned), said + (f"; {about}" if about else ""))
 
 
-def check_comparable(earlier: SweepConfig, config: SweepConfig) -> None:
-    """InputError, in one line, where scores of the two would not mean the same."""
+def check_comparable(earlier: SweepConfig, config: SweepConfig, where: str = OPTION, this: str = "this sweep") -> None:
+    """InputError, in one line, where scores of the two would not mean the same; `this` is what it calls the second."""
     before, now = earlier.job, config.job
     had, has = ({o.name for o in each.space.objectives} for each in (earlier, config))
     if had != has:
-        raise _refused(earlier, f"trades {', '.join(sorted(had))}, this sweep {', '.join(sorted(has))}")
+        raise _refused(where, earlier, f"trades {', '.join(sorted(had))}, {this} {', '.join(sorted(has))}")
     for what in ("base", "controlnet"):
         if getattr(before, what) != getattr(now, what):
-            raise _refused(earlier, f"has {what} {getattr(before, what)}, this sweep {getattr(now, what)}")
+            raise _refused(where, earlier, f"has {what} {getattr(before, what)}, {this} {getattr(now, what)}")
     recorded, folder = _recorded_base(earlier.folder), hub.folder_of(now.base)
     if recorded is not None and folder is not None:
         control = hub.folder_of(now.controlnet) if now.controlnet else folder / "controlnet"
         if control is not None and fingerprint(folder, control) != recorded:
-            raise _refused(earlier, f"was made on {now.base} as it was then; its files have changed since")
+            raise _refused(where, earlier, f"was made on {now.base} as it was then; its files have changed since")
     alike = {"inferences": ()}
     if before.panel.model_copy(update=alike) != now.panel.model_copy(update=alike):
-        raise _refused(earlier, "has another panel; --panel-steps and the like should be the same")
+        raise _refused(where, earlier, "has another panel; --panel-steps and the like should be the same")
     if before.poses != now.poses and before.subject == now.subject:
-        raise _refused(earlier, f"has target poses {before.poses}, this sweep {now.poses}")
+        raise _refused(where, earlier, f"has target poses {before.poses}, {this} {now.poses}")
     judges = _judges(before), _judges(now)
     if judges[0] != judges[1]:
-        raise _refused(earlier, f"was judged by {judges[0]}, this sweep is by {judges[1]}")
+        raise _refused(where, earlier, f"was judged by {judges[0]}, {this} is by {judges[1]}")
 
 
-def _refused(earlier: SweepConfig, why: str) -> InputError:
-    return InputError(OPTION, f"{earlier.name} {why}: their scores cannot be compared")
+def _refused(where: str, earlier: SweepConfig, why: str) -> InputError:
+    return InputError(where, f"{earlier.name} {why}: their scores cannot be compared")
 
 
 def _about_subject(before: Job, now: Job) -> str:

@@ -358,6 +358,11 @@ def check_server(uri: str) -> None:
         raise InputError("--tracking-uri", f"{uri} {in_short(error)}") from None
 
 
+def attach(uri: str, run_id: str, path: Path) -> None:
+    """A file as an artifact of a run that is there. Whatever MLflow raises where it is not."""
+    _connect(uri).log_artifact(run_id, str(path))
+
+
 def _connect(uri: str) -> "MlflowClient":
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines a run through the live table

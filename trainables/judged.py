@@ -15,6 +15,8 @@ import numpy as np
 from spaces import InputError
 from trainables.skeleton import Skeleton
 
+COLUMNS = 6
+"""Pictures in a row of a grid; below each row is the row of the poses that they should show."""
 CELLS = "cells.json"
 """In the panel's folder, what each cell asks for."""
 

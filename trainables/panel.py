@@ -16,7 +16,7 @@ from trainables.base import Base
 from trainables.generate import draw, start_noise
 from trainables.held_out import panel_poses, unseen
 from trainables.job import PanelConfig
-from trainables.judged import write_cells, write_judged
+from trainables.judged import COLUMNS, write_cells, write_judged
 from trainables.judges import Judges
 from trainables.judges.scoring import Scorer, Wanted
 from trainables.puppets.gallery import drawn_characters
@@ -165,7 +165,7 @@ def panel_cells(subject: Subject, config: PanelConfig) -> list[Cell]:
     return cells
 
 
-def grid(pictures: np.ndarray, skeletons: list[Image.Image], columns: int = 6) -> Image.Image:
+def grid(pictures: np.ndarray, skeletons: list[Image.Image], columns: int = COLUMNS) -> Image.Image:
     """Pictures in rows of `columns`, each row above the poses that it should show."""
     rows = []
     blank = np.zeros_like(pictures[0])

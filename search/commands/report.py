@@ -1,0 +1,33 @@
+"""`posefront report`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from search.options import Home, Name, Storage
+
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Another file than report.html in the sweep's folder.")]
+
+
+def report(
+    name: Name,
+    against: Annotated[
+        list[str] | None, typer.Option(help="Another sweep, scored on the same panel, to hold its hypervolume beside.")
+    ] = None,
+    pick: Annotated[
+        str, typer.Option(help="The observation to mark and explain: knee, or TRIAL@STEPS[:LABEL] as `show` names it.")
+    ] = "knee",
+    out: Out = None,
+    home: Home = Path("runs"),
+    storage: Storage = None,
+) -> None:
+    """One page of all that a sweep found: the front, its pictures, what mattered. It needs no network."""
+    from search import report as reporting
+    from search.show import find
+
+    found = find(home.absolute(), name, storage)
+    rivals = [find(home.absolute(), rival, storage) for rival in against or []]
+    words = ["posefront report", name, *(f"--against {rival}" for rival in against or [])]
+    written = reporting.write(found, out, pick, rivals, " ".join(words))
+    print(f"{written.path}: {written.size / 1e6:.1f} MB, {written.recorded}")
