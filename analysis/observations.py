@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "posefront"
 PARENT_TAG = "mlflow.parentRunId"
+SWEEP_TAG = "parent"
+"""Of a trial's run: the sweep's name, which a filter takes."""
 TRIAL_TAG = "trial"
 SEED_TAG = "seed"
 CONFIRMS_TAG = "confirms"

@@ -34,6 +34,10 @@ class Opened:
 
     time: float
     """Seconds since the epoch, as in all events."""
+    code: dict[str, str] = field(default_factory=dict)
+    """What it runs: git's revision and versions, by name. Older journals have none."""
+    subject: str = ""
+    """A fingerprint of the subject's files then, where they could be read."""
 
 
 @dataclass(frozen=True)
@@ -242,6 +246,10 @@ class Ledger:
     chosen: Chosen | None = None
     """Of a confirmation."""
     judged: list[Judged] = field(default_factory=list)
+    code: dict[str, str] = field(default_factory=dict)
+    """What the last driver ran that said so."""
+    subject: str = ""
+    """A fingerprint of the subject's files when that driver took the sweep up."""
     parent_run_id: str | None = None
     closed: Closed | None = None
     """The last event, if the driver ended in order."""
@@ -290,6 +298,7 @@ class Ledger:
         match event:
             case Opened():
                 self._last = event.time
+                self.code, self.subject = event.code or self.code, event.subject or self.subject
                 self._taken_up = len(self.table)
             case Proposed(trial=trial):
                 self.proposals[trial] = event

@@ -6,9 +6,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from search.provenance import CODE, FILE, revision_of
 from spaces import InputError
 
-CODE = Path(__file__).parents[1]
 ROOMS = ("spaces", "trainables", "search", "analysis")
 """The folders of code that a sweep needs."""
 SENT = "sent"
@@ -31,6 +31,7 @@ class Parcel:
         self._digest, self._count = hashlib.sha256(), 0
         for room in ROOMS:
             shutil.copytree(CODE / room, folder / room, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+        (folder / FILE).write_text(revision_of(CODE) or "", encoding="utf-8")
 
     @property
     def digest(self) -> str:

@@ -1,35 +1,37 @@
 """The sweep's slow company: MLflow, plots and pruning, in one thread beside the driver."""
 
-import json
-import os
 import queue
-import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.paces import paces
+from search import story
+from search.about import About, about
+from search.confirm.summary import Standing, standing_of
+from search.drawing import BASE_SCORES, draw, replace
 from search.front import front_of
 from search.journal import Ended, Event, Ledger, Observed, Proposed
 from search.outage import BackOff, Unreachable, in_short
 from search.pruning import ADAPTER
+from search.show import Found, found_in
 from search.tally import Tally
 from spaces import InputError, Observation, Space
 from trainables.checksums import check
 
 if TYPE_CHECKING:
-    from analysis.confirmed import Confirmation
     from search.depot import AtHome, Depot
     from search.tracking import Tracking
 
 REFRESH_SECONDS = 20.0
-REFRESH_SHARE = 0.03
-"""At most this share of the time goes into drawing plots."""
+REFRESH_SHARE = 0.01
+"""At most this share of a processor's time goes into what the sweep's page shows: plots, table, description."""
 PATIENCE = 3
 """After so many failures in a row MLflow is asked again only after a while."""
 TELL_AFTER = 5.0
@@ -38,8 +40,6 @@ END_PATIENCE = 60.0
 """Seconds that a sweep's end waits for MLflow while nothing is taken."""
 END_LIMIT = 600.0
 """Seconds that a sweep's end waits for MLflow at most, however much is still taken."""
-BASE_SCORES = "panel/base.json"
-PLOTS = ("pareto.html", "pareto.png")
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,9 @@ class Recorder:
         self._open_tracking, self._on_opened, self._space = open_tracking, opened, space
         self._depot, self._folder, self._complain = depot, depot.config.folder, complain
         self._ledger, self._tally, self._tracking = Ledger(), Tally(space), None
-        self._backlog: deque[Call] = deque()
+        self._meter, gpus = depot.config.meter, depot.config.gpus_per_trial
+        self._costs = "worker_seconds" if gpus == 0 else "GPU_seconds"
+        self._backlog: deque[Call] = deque([Call(self._tell)])
         self._back_off = BackOff(time.monotonic)
         self._last_taken = time.monotonic()
         self._given = self._recorded = 0
@@ -97,7 +99,10 @@ class Recorder:
         self._complete = False
         self._reason, self._told, self._complaints = "has not answered yet", False, set[tuple[str, str]]()
         self._next_drawing = time.monotonic() + REFRESH_SECONDS
+        self._shown: Found | None = None
         self._painted: list[Path] = []
+        self._spent = 0.0
+        """Processor seconds that the page took since it was drawn last."""
         self._queue: queue.SimpleQueue[Event | str] = queue.SimpleQueue()
         self._opened: Future[bool] = Future()
         self._given_up = threading.Event()
@@ -105,6 +110,7 @@ class Recorder:
             self._given += isinstance(event, Observed)
             self._ledger.add(event)
             self._note(event)
+        self._attempt(lambda: self._look("running"), "plots")
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
 
@@ -160,8 +166,8 @@ class Recorder:
         while (status := self._take_in()) is None:
             self._catch_up()
             if self._queue.empty() and time.monotonic() >= self._next_drawing:
-                self._draw()
-        self._draw()
+                self._draw("running")
+        self._draw(status)
         self._backlog.extend(self._last(status))
         while self._backlog and not self._given_up.is_set():
             self._catch_up()
@@ -171,33 +177,48 @@ class Recorder:
 
     def _last(self, status: str) -> list[Call]:
         """What MLflow is to hear at the end."""
-        front = front_of(self._ledger.table, self._space.objectives, self._space.requirements)
-        folders = [(o, Path(self._ledger.observed[o.trial, o.steps].folder)) for o in front]
+        folders = [(o, Path(self._ledger.observed[o.trial, o.steps].folder)) for o in self._front()]
         kept = [(o, folder) for o, folder in folders if self._whole(folder / ADAPTER)]
+        at = self._ledger.latest
         return [
             Call(lambda tracking: tracking.keep_adapters(kept)),
-            Call(lambda tracking: tracking.finish(status)),
+            Call(lambda tracking: tracking.finish(status, at)),
         ]
 
     def _prune(self) -> None:
         self._depot.prune(self._ledger)
 
-    def _paint(self) -> list[Path]:
+    def _front(self) -> list[Observation]:
+        """Whose adapters MLflow keeps."""
+        return front_of(self._ledger.table, self._space.objectives, self._space.requirements)
+
+    def _found(self, status: str) -> Found:
+        """What the page is about."""
+        return found_in(self._depot.config, self._ledger, status, self._standing())
+
+    def _look(self, status: str) -> Found:
+        """Takes in what the page is about as it is now."""
+        self._shown = self._found(status)
+        return self._shown
+
+    def _paint(self, found: Found) -> list[Path]:
         """Draws the plots; what MLflow gets of them."""
-        self._depot.fetch(self._folder / BASE_SCORES)
-        table, base = self._ledger.table, base_scores(self._folder)
-        return draw(table, base, self._space, self._folder, self._confirmation())
+        table = self._folder / story.TABLE
+        replace(table, story.table(found))
+        standing = found.standing.confirmation if found.standing else None
+        return [*draw(found.ledger.table, found.base, self._space, self._folder, standing), table]
 
-    def _confirmation(self) -> "Confirmation | None":
+    @cached_property
+    def _about(self) -> About:
+        return about(self._depot.config, self._ledger)
+
+    def _standing(self) -> Standing | None:
         """Of an earlier confirmation, which a sweep that goes on has too."""
-        from search.confirm.summary import standing_of
-
         try:
-            standing = standing_of(self._folder, self._ledger, self._space)
+            return standing_of(self._folder, self._ledger, self._space)
         except InputError as error:
             self._tell_once("plots", f"{error}; they go without it")
             return None
-        return standing.confirmation if standing else None
 
     def _whole(self, adapter: Path) -> bool:
         try:
@@ -229,19 +250,23 @@ class Recorder:
         """Puts on the backlog what MLflow is to hear of an event that the ledger has."""
         match event:
             case Proposed(trial=trial):
-                self._backlog.append(Call(lambda t: t.trial_started(trial, event.recipe, event.seed), trial))
+                begun = event.recipe, event.seed, event.time
+                self._backlog.append(Call(lambda t: t.trial_started(trial, *begun), trial))
             case Observed(main=main, time=at):
                 folder = Path(event.folder)
                 call = Call(lambda t: t.observed(event.observations, folder, at), main.trial, checkpoint=True)
                 self._backlog.append(call)
-                trials, seconds, value = (
-                    self._ledger.scored,
-                    self._ledger.seconds,
-                    self._tally.hypervolume(self._ledger),
-                )
-                self._backlog.append(Call(lambda t: t.hypervolume(trials, seconds, value, at)))
+                value, over = self._tally.hypervolume(self._ledger), self._costs_so_far()
+                self._backlog.append(Call(lambda t: t.hypervolume(value, at, **over)))
             case Ended(trial=trial):
-                self._backlog.append(Call(lambda t: t.trial_ended(trial, event.status, event.reason), trial))
+                call = Call(lambda t: t.trial_ended(trial, event.status, event.reason, event.time), trial)
+                self._backlog.append(call)
+
+    def _costs_so_far(self) -> dict[str, float]:
+        """What the front so far took, by the names of its curves."""
+        ledger = self._ledger
+        spent = self._meter.gpu_seconds(ledger)
+        return {"trials": ledger.scored, "seconds": ledger.seconds, self._costs: spent}
 
     def _catch_up(self) -> None:
         """One pass over what MLflow lacks, unless it is left alone for a while.
@@ -313,20 +338,34 @@ class Recorder:
         self._told = False
         self._back_off.end()
 
-    def _draw(self) -> None:
+    def _draw(self, status: str) -> None:
+        """Draws what the page shows; MLflow gets it with what else it is to hear."""
         if not self._ledger.observed:
             return
-        began = time.monotonic()
-        self._attempt(lambda: setattr(self, "_painted", self._paint()), "plots")
+        began, self._spent = time.thread_time(), 0.0
+        self._depot.fetch(self._folder / BASE_SCORES)
+        self._attempt(lambda: setattr(self, "_painted", self._paint(self._look(status))), "plots")
         if not any(call.do == self._upload for call in self._backlog):
             self._backlog.append(Call(self._upload))
-        now = time.monotonic()
-        self._next_drawing = now + max(REFRESH_SECONDS, (now - began) / REFRESH_SHARE)
+        self._charge(began)
+
+    def _charge(self, began: float) -> None:
+        """So long a pause that the page takes no more than its share of a processor, MLflow's part in it too."""
+        self._spent += time.thread_time() - began
+        self._next_drawing = time.monotonic() + max(REFRESH_SECONDS, self._spent / REFRESH_SHARE)
+
+    def _tell(self, tracking: "Tracking") -> None:
+        if self._shown is not None:
+            tracking.tell(story.page(self._shown, tracking.addresses, self._about))
 
     def _upload(self, tracking: "Tracking") -> None:
+        began = time.thread_time()
         devices = paces(self._ledger.table, self._space.rungs)
         words = "; ".join(pace.in_words for pace in devices) if len(devices) > 1 else ""
-        tracking.plots(self._painted, words)
+        tracking.plots(self._painted, [story.TABLE], words)
+        tracking.mark_front(self._front())
+        self._tell(tracking)
+        self._charge(began)
 
     def _attempt(self, call: Callable[[], None], what: str) -> None:
         """What fails here, on this machine, is told once for each kind."""
@@ -339,40 +378,3 @@ class Recorder:
         if (what, text) not in self._complaints:
             self._complaints.add((what, text))
             self._complain(f"{what}: {text}")
-
-
-def draw(
-    observations: Sequence[Observation],
-    base: dict[str, float] | None,
-    space: Space,
-    folder: Path,
-    confirmation: "Confirmation | None" = None,
-) -> list[Path]:
-    """`pareto.html` and `pareto.png` of all observations, in the sweep's folder."""
-    from analysis.plots import pareto_html, pareto_png
-
-    html = pareto_html(observations, space.objectives, base, space.name, space.requirements, confirmation)
-    png = pareto_png(observations, space.objectives, base, space.name, space.requirements, confirmation)
-    paths = [folder / name for name in PLOTS]
-    for path, content in zip(paths, (html.encode(), png), strict=True):
-        replace(path, content)
-    return paths
-
-
-def base_scores(folder: Path) -> dict[str, float] | None:
-    """What the untuned base scored on the sweep's panel, once the first trial has seen to it."""
-    path = folder / BASE_SCORES
-    return json.loads(path.read_text(encoding="utf-8"))["scores"] if path.is_file() else None
-
-
-def replace(path: Path, content: bytes) -> None:
-    """A reader sees the old file or the new one, never half of it."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        try:
-            file.write(content)
-            file.flush()
-        except OSError:
-            os.unlink(file.name)
-            raise
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)

@@ -12,10 +12,10 @@ from analysis.spending import spending
 from analysis.stops import stops
 from search.budget import gpu_share
 from search.comparable import check_same_panel
+from search.drawing import replace
 from search.generate import PICK
 from search.outage import in_short
 from search.pictures import album_of
-from search.recorder import replace
 from search.show import Found
 from search.tracking import attach
 from spaces import InputError, Observation

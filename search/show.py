@@ -16,10 +16,10 @@ from search import journal, remote
 from search.budget import in_hold, of
 from search.config import SweepConfig
 from search.confirm.summary import Standing, standing_of
+from search.drawing import BASE_SCORES, base_scores
 from search.front import check_scores, front_of, hypervolume_of, knee_of
 from search.journal import Ledger
 from search.lease import is_driven
-from search.recorder import BASE_SCORES, base_scores
 from search.words import in_words
 from spaces import Observation, Requirements, Space, violation
 
@@ -67,14 +67,25 @@ def find(home: Path, name: str, where: str | None = None) -> Found:
         fetch = partial(remote.fetch, store, settings.folder)
         fetch(settings.folder / BASE_SCORES)
     ledger, space = journal.read(settings.folder), settings.space
-    table = ledger.table
-    check_scores(table, space, settings.folder / journal.FILE)
+    check_scores(ledger.table, space, settings.folder / journal.FILE)
     standing = standing_of(settings.folder, ledger, space)
+    return found_in(settings, ledger, _status(settings, ledger), standing, fetch)
+
+
+def found_in(
+    settings: SweepConfig,
+    ledger: Ledger,
+    status: str,
+    standing: Standing | None,
+    fetch: Callable[[Path], None] = Found.fetch,
+) -> Found:
+    """What a ledger comes to."""
+    table, space = ledger.table, settings.space
     return Found(
         config=settings,
         space=space,
         ledger=ledger,
-        status=_status(settings, ledger),
+        status=status,
         front=front_of(table, space.objectives, space.requirements),
         knee=_knee(table, space, standing),
         hypervolume=hypervolume_of(table, space.objectives, space.requirements),

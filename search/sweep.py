@@ -6,14 +6,14 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from analysis.observations import INFERENCES_PARAM
+from search.about import about, fingerprint_of
 from search.budget import More
 from search.checks import check_address, check_job
 from search.clock import SteadyClock
@@ -37,6 +37,7 @@ from search.journal import (
     read,
 )
 from search.live import Reporter
+from search.provenance import CHANGED, GIT, provenance
 from search.rungs import rule_for
 from spaces import InputError
 from trainables.disk import disk_trouble
@@ -173,7 +174,8 @@ class Searching:
 
     def open(self, now: float) -> Journal:
         learned = [event for each in self.taken for event in each.learned]
-        return _open_journal(self.config, Opened(now), self.more, learned)
+        first = Opened(now, provenance(), fingerprint_of(self.config.job.subject) or "")
+        return _open_journal(self.config, first, self.more, learned)
 
     def recorder(self, journal: Journal, tracked: Callable[[str], None]) -> "Recorder":
         from search.recorder import Recorder
@@ -313,13 +315,19 @@ def open_tracking(
     """
     from search.tracking import Tracking
 
-    identity = f"{config.name}@{ledger.began}"
-    tracking = Tracking(
-        config.tracking_uri, config.artifacts, config.name, ledger.parent_run_id, identity, fetch, confirming
-    )
-    tags = {"sweep": config.name, "version": version("posefront"), "bounds": config.meter.plan(ledger).in_words}
-    tracking.describe(_described(config), tags)
+    identity, known = f"{config.name}@{ledger.began}", ledger.parent_run_id
+    where = config.tracking_uri, config.artifacts, config.name
+    tracking = Tracking(*where, known, identity, fetch, confirming, ledger.began)
+    tags = {"sweep": config.name, "bounds": config.meter.plan(ledger).in_words}
+    tracking.describe(_described(config), tags | _ran(ledger.code), about(config, ledger))
     return tracking
+
+
+def _ran(code: Mapping[str, str]) -> dict[str, str]:
+    """Versions, and the revision also where MLflow's pages look for it."""
+    commit = code.get(GIT, "").removesuffix(CHANGED)
+    source = {"mlflow.source.name": "posefront sweep", "mlflow.source.type": "LOCAL"} if code else {}
+    return {**code, **source} | ({"mlflow.source.git.commit": commit} if commit else {})
 
 
 def _described(config: SweepConfig) -> dict[str, Any]:

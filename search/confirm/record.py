@@ -2,17 +2,20 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace as replaced
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.confirmed import Confirmation
 from search.confirm.adapters import best_seeds, prune
 from search.confirm.choose import Search
-from search.confirm.summary import summary
+from search.confirm.summary import standing_of, summary
+from search.drawing import replace
 from search.journal import Ended, Event, Judged, Ledger, Observed, Proposed
 from search.pruning import ADAPTER
-from search.recorder import Call, Recorder, base_scores, draw, replace
-from spaces import Space
+from search.recorder import Call, Recorder
+from search.show import Found, found_in
+from spaces import Observation, Space
 
 if TYPE_CHECKING:
     from search.depot import AtHome
@@ -44,13 +47,15 @@ class ConfirmRecorder(Recorder):
         match event:
             case Proposed(trial=trial, values=values):
                 of = str(values["of"])
-                self._backlog.append(Call(lambda t: t.trial_started(trial, event.recipe, event.seed, of), trial))
+                begun = event.recipe, event.seed, event.time, of
+                self._backlog.append(Call(lambda t: t.trial_started(trial, *begun), trial))
             case Observed(main=main, time=at):
                 folder = Path(event.folder)
                 call = Call(lambda t: t.observed(event.observations, folder, at), main.trial, checkpoint=True)
                 self._backlog.append(call)
             case Ended(trial=trial):
-                self._backlog.append(Call(lambda t: t.trial_ended(trial, event.status, event.reason), trial))
+                call = Call(lambda t: t.trial_ended(trial, event.status, event.reason, event.time), trial)
+                self._backlog.append(call)
             case Judged(time=at):
                 said, look = self._summary(), len(self._ledger.judged)
                 self._backlog.append(Call(lambda t: t.confirmed(said, look, at)))
@@ -61,16 +66,22 @@ class ConfirmRecorder(Recorder):
     def _prune(self) -> None:
         prune(self._ledger, None, self._search, self._folder / "trials")
 
-    def _paint(self) -> list[Path]:
+    def _front(self) -> list[Observation]:
+        return list(best_seeds(self._ledger, self._summary(), self._search, self._space.objectives).values())
+
+    def _found(self, status: str) -> Found:
+        standing = standing_of(self._folder, self._searched, self._space)
+        how = {"running": status == "running", "over": status.startswith("finished")}
+        return found_in(self._depot.config, self._searched, self._status, standing and replaced(standing, **how))
+
+    def _paint(self, found: Found) -> list[Path]:
         said = self._summary()
         content = {"over": self._ledger.closed is not None, "candidates": [each.to_json() for each in said.candidates]}
         replace(self._folder / CONFIRMED, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
-        base = base_scores(self._folder)
-        return [*draw(self._searched.table, base, self._space, self._folder, said), self._folder / CONFIRMED]
+        return [*super()._paint(found), self._folder / CONFIRMED]
 
     def _last(self, status: str) -> list[Call]:
-        objectives = self._space.objectives
-        kept = list(best_seeds(self._ledger, self._summary(), self._search, objectives).values())
+        kept, at = self._front(), self._ledger.latest
         keys = {(o.trial, o.steps) for o in kept}
         if status not in ("interrupted", "failed"):
             self._attempt(lambda: prune(self._ledger, keys, self._search, self._folder / "trials"), "pruning")
@@ -78,5 +89,5 @@ class ConfirmRecorder(Recorder):
         whole = [(o, folder) for o, folder in folders if self._whole(folder / ADAPTER)]
         return [
             Call(lambda tracking: tracking.keep_adapters(whole)),
-            Call(lambda tracking: tracking.finish(self._status, status)),
+            Call(lambda tracking: tracking.finish(self._status, at, status)),
         ]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from search.about import fingerprint_of
 from search.attempts import Attempts
 from search.checks import check_held_out
 from search.config import SweepConfig
@@ -17,6 +18,7 @@ from search.depot import AtHome
 from search.driver import Driver
 from search.journal import CONFIRMATION, Chosen, Event, Journal, Ledger, Opened, events, read
 from search.live import Reporter
+from search.provenance import provenance
 from search.rungs import rule_for
 from search.sweep import Outcome, check, drive, open_tracking
 from spaces import InputError
@@ -108,7 +110,7 @@ class Confirming:
             Driver.me().save(folder)
             if self.first is not None:
                 journal.append(self.first)
-            journal.append(Opened(now))
+            journal.append(Opened(now, provenance(), fingerprint_of(self.sweep.job.subject) or ""))
         except OSError as error:
             journal.close()
             raise InputError(folder, f"cannot be written: {disk_trouble(error) or error}") from None

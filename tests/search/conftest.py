@@ -12,7 +12,7 @@ from search.tracking import Tracking
 def fresh_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database with the experiment and nothing in it but one sweep named `another`."""
     folder = tmp_path_factory.mktemp("mlflow")
-    Tracking(f"sqlite:///{folder}/mlflow.db", str(folder / "mlartifacts"), "another").finish("finished")
+    Tracking(f"sqlite:///{folder}/mlflow.db", str(folder / "mlartifacts"), "another").finish("finished", 0.0)
     return folder / "mlflow.db"
 
 

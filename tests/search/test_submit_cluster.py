@@ -46,7 +46,9 @@ def code(tmp_path: Path) -> Path:
     sweep = folder / "search" / "sweep.py"
     text = sweep.read_text(encoding="utf-8")
     assert 'f"sweep {self.config.name} in' in text
-    sweep.write_text(text.replace('f"sweep {self.config.name} in', 'f"copied sweep {self.config.name} in'), encoding="utf-8")
+    sweep.write_text(
+        text.replace('f"sweep {self.config.name} in', 'f"copied sweep {self.config.name} in'), encoding="utf-8"
+    )
     return folder
 
 

@@ -13,7 +13,7 @@ from mlflow.entities import Run
 from PIL import Image
 
 from analysis.observations import from_mlflow
-from search.recorder import PLOTS, draw
+from search.drawing import PLOTS, draw
 from search.tracking import Tracking
 from spaces import Cost, Inference, InputError, Observation, Recipe
 from tests.search.examples import small_space
@@ -53,7 +53,7 @@ class Sweep:
         return self.tracking
 
     def observe(self, trial: str, *steps: int) -> None:
-        self.tracking.trial_started(trial, RECIPE, 17)
+        self.tracking.trial_started(trial, RECIPE, 17, 1e9)
         for step in steps:
             self.tracking.observed([observation(trial, step)], checkpoint(self.home, trial, step), 1e9 + step)
 
@@ -82,19 +82,19 @@ def sweep(tracking_uri: str, tmp_path: Path) -> Sweep:
     return Sweep(tracking_uri, tmp_path)
 
 
-def test_the_sweep_is_a_run_with_its_settings_and_a_guide(sweep: Sweep):
+def test_the_sweep_is_a_run_with_its_settings_and_a_description(sweep: Sweep):
     sweep.tracking.describe({"space": "small", "trials": 24}, {"version": "0.1"})
     run = sweep.parent
     assert run.info.run_name == "mine" and run.info.status == "RUNNING"
     assert run.data.params == {"space": "small", "trials": "24"}
     assert run.data.tags["version"] == "0.1"
-    guide = run.data.tags["mlflow.note.content"]
-    assert run.info.run_id in sweep.tracking.page
-    assert "space `small`" in guide and "`pareto.html`" in guide
+    sweep.tracking.tell("found **nothing** yet")
+    assert sweep.parent.data.tags["mlflow.note.content"] == "found **nothing** yet"
+    assert run.info.run_id in sweep.tracking.addresses.artifact("pareto.html")
 
 
 def test_a_trial_is_a_nested_run_with_its_recipe(sweep: Sweep):
-    sweep.tracking.trial_started("t0000", RECIPE, 17)
+    sweep.tracking.trial_started("t0000", RECIPE, 17, 1e9)
     run = sweep.children()["t0000"]
     assert run.data.params == {name: str(value) for name, value in RECIPE.flat().items()}
     assert run.data.tags["trial"] == "t0000" and run.data.tags["seed"] == "17"
@@ -114,7 +114,7 @@ def test_an_observation_is_scores_costs_and_a_picture_at_its_steps(sweep: Sweep)
 def test_device_and_memory_are_there_and_come_back(sweep: Sweep, second: str, tag: str):
     costs = Cost(1.5, 0.25, 0.125, "NVIDIA L4", 7 * 10**9 + 1, 24 * 10**9), Cost(2.5, device=second)
     made = [replace(observation(steps=steps), cost=cost) for steps, cost in zip((10, 20), costs, strict=True)]
-    sweep.tracking.trial_started("t0000", RECIPE, 17)
+    sweep.tracking.trial_started("t0000", RECIPE, 17, 1e9)
     for o in made:
         sweep.restart().observed([o], checkpoint(sweep.home, "t0000", o.steps), 1e9)
     run = sweep.children()["t0000"]
@@ -128,7 +128,7 @@ def test_another_way_to_draw_is_a_section_of_metrics_and_comes_back(sweep: Sweep
     other = replace(observation(identity=0.25), inference=weak, label=weak.name, cost=Cost(score=0.25))
     ways = [Inference().model_dump(), weak.model_dump()]
     sweep.tracking.describe({"inferences": json.dumps(ways)}, {})
-    sweep.tracking.trial_started("t0000", RECIPE, 17)
+    sweep.tracking.trial_started("t0000", RECIPE, 17, 1e9)
     sweep.tracking.observed([observation(), other], checkpoint(sweep.home, "t0000", 10), 1e9)
     run = sweep.children()["t0000"]
     assert sweep.values(run, "identity") == [(10, 0.5)]
@@ -137,7 +137,7 @@ def test_another_way_to_draw_is_a_section_of_metrics_and_comes_back(sweep: Sweep
 
 
 def test_a_checkpoint_without_a_picture_has_its_scores(sweep: Sweep, tmp_path: Path):
-    sweep.tracking.trial_started("t0000", RECIPE, 17)
+    sweep.tracking.trial_started("t0000", RECIPE, 17, 1e9)
     sweep.tracking.observed([observation()], tmp_path / "trials" / "t0000" / "step-000010", 1e9)
     assert sweep.values(sweep.children()["t0000"], "pose") == [(10, 0.7)]
 
@@ -145,7 +145,7 @@ def test_a_checkpoint_without_a_picture_has_its_scores(sweep: Sweep, tmp_path: P
 @pytest.mark.parametrize("status, shown", [("finished", "FINISHED"), ("stopped", "FINISHED"), ("failed", "FAILED")])
 def test_how_a_trial_ended(sweep: Sweep, status: str, shown: str):
     sweep.observe("t0000", 10, 20)
-    sweep.tracking.trial_ended("t0000", status, "loss was nan at step 31")
+    sweep.tracking.trial_ended("t0000", status, "loss was nan at step 31", 2e9)
     run = sweep.children()["t0000"]
     assert run.info.status == shown
     assert run.data.tags["reason"] == "loss was nan at step 31"
@@ -156,7 +156,7 @@ def test_everything_told_again_after_a_restart_is_there_once(sweep: Sweep):
     def tell() -> None:
         sweep.tracking.describe({"space": "small"}, {})
         sweep.observe("t0000", 10, 20)
-        sweep.tracking.trial_ended("t0000", "stopped", "ranked 4 of 5 at 20 steps")
+        sweep.tracking.trial_ended("t0000", "stopped", "ranked 4 of 5 at 20 steps", 2e9)
         sweep.observe("t0001", 10)
 
     tell()
@@ -175,8 +175,8 @@ def test_what_a_crash_cut_short_is_made_good(sweep: Sweep, monkeypatch: pytest.M
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(MlflowClient, "log_batch", crash)
-        sweep.tracking.trial_started("t0000", RECIPE, 17)  # the run is there, its parameters are not
-    sweep.restart().trial_started("t0000", RECIPE, 17)
+        sweep.tracking.trial_started("t0000", RECIPE, 17, 1e9)  # the run is there, its parameters are not
+    sweep.restart().trial_started("t0000", RECIPE, 17, 1e9)
     assert sweep.children()["t0000"].data.params["rank"] == "4"
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(MlflowClient, "log_batch", crash)
@@ -190,20 +190,26 @@ def test_what_a_crash_cut_short_is_made_good(sweep: Sweep, monkeypatch: pytest.M
 
 def test_a_resumed_sweep_runs_again_and_may_have_other_settings(sweep: Sweep):
     sweep.tracking.describe({"trials": 24}, {})
-    sweep.tracking.finish("interrupted")
+    sweep.tracking.finish("interrupted", 2e9)
     assert sweep.parent.info.status == "KILLED" and sweep.parent.data.tags["status"] == "interrupted"
     sweep.restart().describe({"trials": 48, "sampler": "tpe"}, {"version": "2"})
     assert sweep.parent.info.status == "RUNNING"
     assert sweep.parent.data.params == {"trials": "24", "sampler": "tpe"}
-    sweep.tracking.finish("finished")
+    sweep.tracking.finish("finished", 2e9)
     assert sweep.parent.info.status == "FINISHED" and sweep.parent.data.tags["status"] == "finished"
 
 
-def test_hypervolume_over_trials_and_over_seconds(sweep: Sweep):
-    sweep.tracking.hypervolume(3, 61.4, 0.25, 1e9)
-    sweep.tracking.hypervolume(5, 99.6, 0.5, 1e9)
-    assert sweep.values(sweep.parent, "hypervolume over trials") == [(3, 0.25), (5, 0.5)]
-    assert sweep.values(sweep.parent, "hypervolume over seconds") == [(61, 0.25), (100, 0.5)]
+def test_hypervolume_over_trials_seconds_and_what_gpus_took(sweep: Sweep):
+    told = (0.25, 1e9, 3, 61.4, 100.6), (0.5, 2e9, 5, 99.6, 180.0), (0.75, 2e9 + 0.5, 5, 99.6, 180.4)
+    for _ in range(2):
+        for value, at, trials, seconds, costs in told:
+            sweep.tracking.hypervolume(value, at, trials=trials, seconds=seconds, GPU_seconds=costs)
+        sweep.restart()
+    assert sweep.values(sweep.parent, "hypervolume over trials") == [(3, 0.25), (5, 0.5), (5, 0.75)]
+    assert sweep.values(sweep.parent, "hypervolume over seconds") == [(61, 0.25), (100, 0.5), (100, 0.75)]
+    assert sweep.values(sweep.parent, "hypervolume over GPU seconds") == [(101, 0.25), (180, 0.5), (180, 0.75)]
+    when = sweep.client.get_metric_history(sweep.tracking.parent_run_id, "hypervolume over GPU seconds")
+    assert [m.timestamp for m in when] == [10**12, 2 * 10**12, 2 * 10**12 + 500], "when it was so, not when it was told"
 
 
 def test_plots_are_in_the_folder_and_in_mlflow(sweep: Sweep, tmp_path: Path):
@@ -257,16 +263,30 @@ def test_only_the_front_keeps_its_adapters(sweep: Sweep):
     assert sweep.artifacts(run, "adapter-000010") == [
         "adapter-000010/unet.json", "adapter-000010/unet.safetensors",
     ]  # fmt: skip
-    assert run.data.tags["front"] == "yes" and "front" not in sweep.children()["t0001"].data.tags
     sweep.keep(("t0000", 20), ("t0001", 10))
     sweep.keep(("t0000", 20), ("t0001", 10))
     assert sweep.artifacts(sweep.children()["t0000"]) == ["adapter-000020", "images"]
     sweep.restart()
     sweep.keep(("t0001", 10))
     children = sweep.children()
-    assert sweep.artifacts(children["t0000"]) == ["images"] and children["t0000"].data.tags["front"] == "no"
+    assert sweep.artifacts(children["t0000"]) == ["images"]
     assert sweep.artifacts(children["t0001"]) == ["adapter-000010", "images"]
-    assert children["t0001"].data.tags["front"] == "yes"
+
+
+def test_one_filter_finds_the_runs_of_the_front_as_it_is_now(sweep: Sweep):
+    def front(*names: tuple[str, int]) -> dict[str, str]:
+        sweep.tracking.mark_front([observation(trial, steps) for trial, steps in names])
+        found = sweep.client.search_runs([sweep.parent.info.experiment_id], sweep.tracking.addresses.filter)
+        return {run.info.run_name: run.data.tags["front_steps"] for run in found}
+
+    for trial in ("t0000", "t0001", "t0002"):
+        sweep.observe(trial, 10, 20)
+    assert front(("t0000", 20), ("t0000", 10)) == {"t0000": "10, 20"}
+    assert "front" not in sweep.children()["t0001"].data.tags, "a run that never was on it says nothing"
+    sweep.restart()
+    assert front(("t0000", 20), ("t0001", 10)) == {"t0000": "20", "t0001": "10"}
+    assert front(("t0001", 10)) == {"t0001": "10"}
+    assert sweep.children()["t0000"].data.tags["front"] == "no"
 
 
 def test_an_adapter_half_copied_when_the_driver_died_is_copied_whole(sweep: Sweep, tmp_path: Path):
@@ -281,7 +301,7 @@ def test_an_adapter_half_copied_when_the_driver_died_is_copied_whole(sweep: Swee
 def test_observations_come_back_from_mlflow_as_they_were(sweep: Sweep):
     plain = Recipe(prior_weight=0.0, min_snr_gamma=5.0, dropout=0.1 + 0.2)
     sweep.observe("t0001", 20, 10)
-    sweep.tracking.trial_started("t0000", plain, 17)
+    sweep.tracking.trial_started("t0000", plain, 17, 1e9)
     sweep.tracking.observed([observation("t0000", 10, 1 / 3, plain)], sweep.home, 1e9)
     expected = [observation("t0000", 10, 1 / 3, plain), observation("t0001", 10), observation("t0001", 20)]
     assert from_mlflow(sweep.uri, "mine") == expected
@@ -316,7 +336,7 @@ def test_opening_a_database_leaves_the_log_levels_as_they_were(tracking_uri: str
 
 def test_a_score_that_is_not_a_number_is_recorded_as_such(sweep: Sweep):
     broken = replace(observation(), scores={"identity": float("nan"), "pose": 0.5})
-    sweep.tracking.trial_started("t0000", RECIPE, 17)
+    sweep.tracking.trial_started("t0000", RECIPE, 17, 1e9)
     sweep.tracking.observed([broken], sweep.home, 1e9)
     [back] = from_mlflow(sweep.uri, "mine")
     assert back.scores["identity"] != back.scores["identity"] and back.scores["pose"] == 0.5

@@ -2,6 +2,6 @@
 
 from trainables.subject.cards import NAME
 from trainables.subject.parts import UNMARKED, Grade, Picture, Pose
-from trainables.subject.subject import SHIPPED, Subject, skeleton_of
+from trainables.subject.subject import SHIPPED, Subject, find_folder, skeleton_of
 
-__all__ = ["NAME", "SHIPPED", "UNMARKED", "Grade", "Picture", "Pose", "Subject", "skeleton_of"]
+__all__ = ["NAME", "SHIPPED", "UNMARKED", "Grade", "Picture", "Pose", "Subject", "find_folder", "skeleton_of"]
