@@ -391,7 +391,7 @@ class Journal:
         """
         with self._writing:
             self.ledger.check(event)
-            line = _line(event)
+            line = line_of(event)
             try:
                 self._write(line)
             except OSError:
@@ -472,7 +472,8 @@ def _whole(data: bytes) -> int:
     return data.rfind(b"\n") + 1
 
 
-def _line(event: Event) -> bytes:
+def line_of(event: Event) -> bytes:
+    """As the journal has it."""
     body = dict(_plain(event))
     return (json.dumps({"event": type(event).__name__.lower(), **body}, allow_nan=False) + "\n").encode()
 

@@ -1,6 +1,8 @@
 "use strict";
+performance.mark("plotly");
 // Draws the page's figures one after the other, so that the first is there at once; all of them before printing.
 const PAGE = JSON.parse(document.getElementById("page-data").textContent);
+performance.mark("parsed");
 const CONFIG = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"] };
 const PAPER = 700; // pixels that a page of paper is wide
 const pending = [];

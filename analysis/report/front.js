@@ -140,6 +140,7 @@ function startFront() {
     return select;
   });
   Plotly.newPlot(plot, drawnFront(choice.x, choice.y, choice.colour), frontLayout(choice.x, choice.y, choice.colour), CONFIG);
+  performance.mark("plotted");
   const trail = plot.appendChild(vector("svg", { class: "trail" }));
   const tip = plot.appendChild(element("div", { class: "tip" }));
   plot.on("plotly_hover", ({ points }) => {
@@ -153,6 +154,7 @@ function startFront() {
   plot.on("plotly_click", ({ points }) => { if (points[0].customdata !== undefined) choosePoint(points[0].customdata); });
   const first = POINTS.pick ?? POINTS.knee ?? POINTS.front[0];
   if (first !== undefined) choosePoint(first);
+  performance.mark("front");
 }
 
 // The way of a trial through the two axes as its steps grow.
