@@ -6,6 +6,7 @@ import typer
 
 from search.commands.annotate import annotate
 from search.commands.cluster import app as cluster
+from search.commands.compare import compare
 from search.commands.confirm import confirm
 from search.commands.export import export
 from search.commands.generate import generate
@@ -36,6 +37,7 @@ app.command("stop")(stop)
 app.command("confirm")(confirm)
 app.command("show")(show)
 app.command("report")(report)
+app.command("compare")(compare)
 app.command("record")(record)
 app.command("generate")(generate)
 app.command("export")(export)

@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from analysis.pareto import hypervolume, non_dominated
@@ -47,6 +47,7 @@ def report_html(material: Material) -> str:
         "stops": material.stops,
         "saved": saved_words(material),
         "rivals": material.rivals,
+        "command": material.command,
     }
     return page("report.html.j2", SCRIPTS, data, **context)
 
@@ -167,6 +168,8 @@ def _plotly() -> str:
 
 @cache
 def _environment() -> Environment:
-    made = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made = Environment(
+        loader=FunctionLoader(_text), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     made.filters["duration"], made.filters["code"] = duration, _code
     return made

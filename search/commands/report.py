@@ -7,7 +7,7 @@ import typer
 
 from search.options import Home, Name, Storage
 
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="Another file than report.html in the sweep's folder.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Another file than the one in the sweep's folder.")]
 
 
 def report(
