@@ -1,6 +1,5 @@
 """Proposals: a model of the curves, or Optuna's samplers, asked over a table of observations and told by it."""
 
-import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -14,10 +13,10 @@ from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from analysis.pareto import order_selection
+from analysis.study import study_of
 from search.config import SamplerKind
 from search.foresight import Foresight, Known, next_recipes
 from search.front import representative_of
-from search.study import study_of
 from spaces import REFERENCE_LOSS, Choice, Observation, Parameter, Space, ranking_losses, to_losses
 
 STARTUP_TRIALS = 8
@@ -32,8 +31,6 @@ MOST = 1000
 """So many trials are told to Optuna at most: a proposal's time grows with them."""
 LIARS = 200
 """And so many that were not scored yet."""
-
-optuna.logging.set_verbosity(logging.ERROR)
 
 
 class Sampler:

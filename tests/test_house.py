@@ -31,7 +31,7 @@ ONLY_IN = {
         "search/tracking/trial.py",
         "analysis/observations.py",
     },
-    "optuna": {"search/sampler.py", "search/study.py", "analysis/importance.py"},
+    "optuna": {"search/sampler.py", "analysis/study.py", "analysis/importance.py"},
 }
 FILES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 

@@ -1,12 +1,15 @@
 """The table of observations as an Optuna study, without a copy of it."""
 
 import copy
+import logging
 from collections.abc import Container, Sequence
 
 import optuna
 from optuna.samplers import BaseSampler
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
+
+optuna.logging.set_verbosity(logging.ERROR)
 
 
 def study_of(trials: Sequence[FrozenTrial], objectives: int, sampler: BaseSampler) -> optuna.Study:
