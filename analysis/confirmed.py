@@ -31,6 +31,8 @@ class Confirmed:
     """Why a training of it failed."""
     missed: tuple[str, ...] = ()
     """Requirements that its means do not meet, which keeps it off the front."""
+    rounds: tuple[tuple[float, ...], ...] = ()
+    """Its losses in each round, whose seed all candidates share; NaN where it was not scored."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

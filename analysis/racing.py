@@ -77,10 +77,26 @@ def odds(losses: Floats, confidence: float = 0.95, draws: int = 4000, seed: int 
     means[seen], residuals, freedom = _additive(losses, there)
     halves[seen] = _halves(losses, own, confidence)
     if freedom > 0:
-        chances[seen], beaten[seen] = _chances(means[seen], residuals, own, freedom, draws, seed)
+        chances[seen], beaten[seen] = _share_on_front(*_model(means[seen], residuals, own, freedom), draws, seed)
     elif len(seen) == 1:
         chances[seen], beaten[seen] = 1.0, 0.0
     return Odds(means, halves, chances, beaten)
+
+
+def posterior(losses: Floats, draws: int, seed: int = 0) -> Floats:
+    """Draws of the candidates' true losses, draws x K x m, from the model of `odds`; NaN for candidates that were never
+    repeated, and for all where nothing is known of the noise.
+    """
+    there = np.isfinite(losses).all(axis=2)
+    seen = np.flatnonzero(there.any(axis=0)) if len(losses) else np.zeros(0, dtype=int)
+    found = np.full((draws, *losses.shape[1:]), np.nan)
+    if len(seen):
+        kept, there = np.where(there[:, :, None], losses, np.nan)[:, seen], there[:, seen]
+        means, residuals, freedom = _additive(kept, there)
+        if freedom > 0:
+            model = _model(means, residuals, there.sum(axis=0), freedom)
+            found[:, seen] = _drawn(*model, draws, np.random.default_rng(seed))
+    return found
 
 
 def moderated(variances: Floats, freedoms: Floats, most: float) -> tuple[Floats, Floats]:
@@ -139,9 +155,8 @@ def _halves(losses: Floats, own: NDArray[np.int64], confidence: float) -> Floats
     return halves
 
 
-def _chances(
-    means: Floats, residuals: Floats, own: NDArray[np.int64], freedom: int, draws: int, seed: int
-) -> tuple[Floats, Floats]:
+def _model(means: Floats, residuals: Floats, own: NDArray[np.int64], freedom: int) -> tuple[Floats, Floats, Floats]:
+    """The posterior: centres (K x m), factors of the covariances (K x m x m), degrees of freedom (K)."""
     count, m = means.shape
     share = own * freedom / own.sum()  # of the freedom, a candidate's
     variances, freedoms = np.empty((count, m)), np.empty((count, m))
@@ -150,8 +165,7 @@ def _chances(
         variances[:, k], freedoms[:, k] = moderated(squares / share, share, float(freedom))
     scale = np.sqrt(variances / own[:, None])
     noise = scale[:, :, None] * scale[:, None, :] * _correlation(residuals)
-    centres, factors = _posterior(means, noise)
-    return _share_on_front(centres, factors, freedoms.min(axis=1), draws, seed)
+    return *_posterior(means, noise), freedoms.min(axis=1)
 
 
 def _correlation(residuals: Floats) -> Floats:
@@ -180,18 +194,13 @@ def _posterior(means: Floats, noise: Floats) -> tuple[Floats, Floats]:
 
 
 def _share_on_front(centres: Floats, factors: Floats, freedoms: Floats, draws: int, seed: int) -> tuple[Floats, Floats]:
-    """In how many draws each is on the front, and dominated by the one that most often does.
-
-    One chi-squared scales a candidate's objectives: they are t-distributed.
-    """
+    """In how many draws each is on the front, and dominated by the one that most often does."""
     generator = np.random.default_rng(seed)
     count, m = centres.shape
     on, pairs, left = np.zeros(count), np.zeros((count, count)), draws
     while left:
         size = min(left, max(1, _AT_ONCE // (count * count)))
-        normal = np.einsum("kij,nkj->nki", factors, generator.standard_normal((size, count, m)))
-        scale = np.sqrt(generator.chisquare(np.broadcast_to(freedoms, (size, count))) / freedoms)
-        drawn = centres + normal / scale[:, :, None]
+        drawn = _drawn(centres, factors, freedoms, size, generator)
         total = drawn.sum(axis=2)
         beaten = total[:, :, None] > total[:, None]  # where no objective is better, one is worse
         for k in range(m):
@@ -200,3 +209,11 @@ def _share_on_front(centres: Floats, factors: Floats, freedoms: Floats, draws: i
         pairs += beaten.sum(axis=0)
         left -= size
     return on / draws, pairs.max(axis=1) / draws
+
+
+def _drawn(centres: Floats, factors: Floats, freedoms: Floats, size: int, generator: np.random.Generator) -> Floats:
+    """Draws of K candidates' losses, size x K x m. One chi-squared scales a candidate's objectives: they are
+    t-distributed."""
+    normal = np.einsum("kij,nkj->nki", factors, generator.standard_normal((size, *centres.shape)))
+    scale = np.sqrt(generator.chisquare(np.broadcast_to(freedoms, (size, len(centres)))) / freedoms)
+    return centres + normal / scale[:, :, None]

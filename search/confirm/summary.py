@@ -116,6 +116,7 @@ def summary(ledger: Ledger, search: Search, space: Space, folder: Path) -> Confi
                 False,
                 failed.get(candidate.name),
                 _missed(candidate, ledger, search, space),
+                tuple(tuple(row) for row in losses[:, i].tolist()),
             )
         )
     if latest is not None:
