@@ -33,10 +33,7 @@ format: setup
 	$(BIN)/ruff check --fix .
 
 ui: setup  ## MLflow on this machine alone
-	@echo "Sweeps: http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning"
-	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow server --host 127.0.0.1 --port 5000 --workers 1 \
-		--backend-store-uri sqlite:///$(CURDIR)/runs/mlflow.db \
-		--artifacts-destination $(CURDIR)/runs/mlartifacts --serve-artifacts
+	$(BIN)/posefront ui
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis *.egg-info

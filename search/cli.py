@@ -13,6 +13,7 @@ from search.commands.generate import generate
 from search.commands.judge import judge
 from search.commands.prepare import prepare
 from search.commands.record import record
+from search.commands.register import register
 from search.commands.report import report
 from search.commands.show import show
 from search.commands.simulate import simulate
@@ -22,6 +23,7 @@ from search.commands.stop import stop
 from search.commands.subject import app as subject
 from search.commands.submit import submit
 from search.commands.sweep import resume, sweep
+from search.commands.ui import ui
 from spaces import InputError
 
 app = typer.Typer(
@@ -38,9 +40,11 @@ app.command("confirm")(confirm)
 app.command("show")(show)
 app.command("report")(report)
 app.command("compare")(compare)
+app.command("ui")(ui)
 app.command("record")(record)
 app.command("generate")(generate)
 app.command("export")(export)
+app.command("register")(register)
 app.command("judge")(judge)
 app.command("simulate")(simulate)
 app.command("spaces")(spaces)

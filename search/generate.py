@@ -81,15 +81,10 @@ def adapter_of(found: Found, observation: Observation) -> Path:
 
 def load_base(found: Found, adapter: Path, device: str, precision: "Precision | Literal['auto']") -> "Base":
     """The sweep's base. InputError when it is not the one any more that the adapter was trained on."""
-    from trainables.base import Base
-    from trainables.export import read_made_from
+    from trainables.artist import base_of
 
-    job, made_from = found.config.job, read_made_from(adapter)
-    base = Base.load(job.base, job.controlnet, device, precision)
-    if base.fingerprint != made_from.base_fingerprint:
-        was, now = made_from.base_fingerprint, base.fingerprint
-        raise InputError(job.base, f"has changed since the sweep: {adapter} was trained on {was}, this is {now}")
-    return base
+    job = found.config.job
+    return base_of(adapter, job.base, job.controlnet, device, precision)
 
 
 def generate(
@@ -100,24 +95,17 @@ def generate(
     `lora_scale` in place of the observation's own, if given. InputError when the pose cannot be read or the picture
     cannot be written.
     """
-    from trainables.skeleton import load_pose, render
+    from trainables.skeleton import load_pose
 
-    keypoints, skeleton, source_size = load_pose(pose)
+    posed = load_pose(pose)
     if not out.absolute().parent.is_dir() or out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
         raise InputError("--out", f"{out} should be a .png, .jpg or .webp in a folder that is there")
 
-    from PIL import Image
-
-    from trainables.export import load_adapter
-    from trainables.generate import draw, start_noise
+    from trainables.artist import Artist
 
     job, adapter = found.config.job, adapter_of(found, observation)
-    base = load_base(found, adapter, job.device, job.precision)
-    _, made_from = load_adapter(base, adapter)
     inference = observation.inference
     if lora_scale is not None:
         inference = inference.model_copy(update={"lora_scale": lora_scale})
-    condition = render(keypoints, base.size, skeleton, source_size)
-    noise, prompts = start_noise(base, [seed]), [made_from.prompt(prompt)]
-    (picture,) = draw(base, prompts, [condition], noise, job.panel.steps, inference)
-    Image.fromarray(picture).save(out)
+    base = load_base(found, adapter, job.device, job.precision)
+    Artist.wearing(base, adapter, job.panel.steps, inference).draw(prompt, posed, seed).save(out)

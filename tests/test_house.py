@@ -26,6 +26,7 @@ ONLY_IN = {
         "search/sharing.py",
     },
     "mlflow": {
+        "search/tracking/registry.py",  # models, their versions and aliases
         "search/tracking/server.py",
         "search/tracking/sweep.py",
         "search/tracking/trial.py",

@@ -1,16 +1,15 @@
 """The cluster's MLflow server, and its database kept on S3 where that is asked for."""
 
 import logging
-import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import tempfile
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from search import mlflow_server
 from spaces import InputError
 
 logger = logging.getLogger(__name__)
@@ -32,8 +31,7 @@ def serve(folder: Path, store: str | None = None, host: str = "127.0.0.1", port:
     kept = Copy(folder / DATABASE, store) if store else None
     if kept is not None:
         kept.restore()
-    environment = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"}
-    server = subprocess.Popen(command(folder, store, host, port), env=environment)
+    server = subprocess.Popen(command(folder, store, host, port), env=mlflow_server.environment())
     told = False
 
     def end(*_: object) -> None:
@@ -56,13 +54,9 @@ def serve(folder: Path, store: str | None = None, host: str = "127.0.0.1", port:
 
 
 def command(folder: Path, store: str | None, host: str, port: int) -> list[str]:
-    """The server's, with artifacts served through it: whoever logs needs no key to the store."""
+    """The server's."""
     artifacts = f"{store.rstrip('/')}/{ARTIFACTS}" if store else str(folder.absolute() / ARTIFACTS)
-    return [
-        sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "2",
-        "--backend-store-uri", f"sqlite:///{folder.absolute() / DATABASE}",
-        "--artifacts-destination", artifacts, "--serve-artifacts",
-    ]  # fmt: skip
+    return mlflow_server.command(folder.absolute() / DATABASE, artifacts, host, port, workers=2)
 
 
 class Copy:

@@ -1,13 +1,16 @@
 """`posefront export` and `generate` on a sweep of two trials that were trained."""
 
 import json
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from mlflow import MlflowClient
 from PIL import Image
 
 from search import cli
@@ -31,6 +34,16 @@ RECIPES = {
 SCORES = {"t0001": (0.75, 0.5), "t0002": (0.25, 0.75)}
 WAYS = {"": Inference(), "cfg3-cn1-lora0.5": Inference(lora_scale=0.5)}
 PROMPT = "a sks robot on sand"
+ELSEWHERE = """
+import sys
+import mlflow.pyfunc
+import pandas as pd
+model = mlflow.pyfunc.load_model("models:/robot@champion")
+prompt, pose, out = sys.argv[1:]
+drawn = model.predict(pd.DataFrame([{"prompt": prompt, "pose": open(pose).read()}]), params={"seed": 5})
+open(out, "wb").write(drawn["picture"][0])
+assert model.input_example["prompt"][0]
+"""
 
 
 @pytest.fixture(scope="module")
@@ -216,3 +229,29 @@ def test_generate_draws_with_every_part(trial, home, tiny_base, tiny_subject, tm
     (wanted,) = draw(base, [PROMPT], [condition], start_noise(base, [0]), 3, Inference())
     assert np.abs(pictures[""] - wanted).max() <= 1
     assert np.abs(pictures[""] - pictures[0]).max() > 2 and np.abs(pictures[0.5] - pictures[0]).max() > 1
+
+
+@pytest.mark.slow
+def test_a_champion_draws_elsewhere_what_generate_draws(home, tiny_subject, fresh_database, tmp_path, monkeypatch):
+    shutil.copyfile(fresh_database, home / "mlflow.db")
+    uri, pick = f"sqlite:///{home}/mlflow.db", "t0001@3:cfg3-cn1-lora0.5"
+    assert call(monkeypatch, home, "register", "small") == 2, "it is not in MLflow yet"
+    assert call(monkeypatch, home, "record", "small") == 0
+    for _ in range(2):
+        assert call(monkeypatch, home, "register", "small", "--pick", pick, "--as", "robot") == 0
+    client = MlflowClient(uri)
+    [version] = client.search_model_versions("name = 'robot'")
+    assert client.get_model_version_by_alias("robot", "champion").version == version.version
+    assert version.tags["checkpoint"] == f"small/{pick}" and version.tags["identity"] == "0.3750"
+    assert version.tags["recipe.rank"] == "2" and client.get_run(version.run_id).data.tags["trial"] == "t0001"
+    model = Path(client.download_artifacts(version.run_id, "model-3-cfg3-cn1-lora0.5"))
+    kinds = {path.suffix for path in model.rglob("*") if path.is_file()}
+    assert kinds == {"", ".json", ".yaml", ".txt", ".safetensors"}, "no pickles, and no code"
+    subject = Subject.load(tiny_subject)
+    posed = {"skeleton": "puppet-13", "size": subject.poses[1].size, "keypoints": subject.poses[1].keypoints.tolist()}
+    (tmp_path / "pose.json").write_text(json.dumps(posed))
+    given = ["--pose", tmp_path / "pose.json", "--prompt", PROMPT, "--seed", "5", "-o", tmp_path / "mine.png"]
+    assert call(monkeypatch, home, "generate", "small", "--pick", pick, *given) == 0
+    command = [sys.executable, "-c", ELSEWHERE, PROMPT, tmp_path / "pose.json", tmp_path / "theirs.png"]
+    subprocess.run(command, check=True, timeout=300, env=os.environ | {"MLFLOW_TRACKING_URI": uri})
+    assert (np.array(Image.open(tmp_path / "theirs.png")) == np.array(Image.open(tmp_path / "mine.png"))).all()

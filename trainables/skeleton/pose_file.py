@@ -1,6 +1,7 @@
 """A pose in a file of its own."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,9 +24,14 @@ def load_pose(path: str | Path) -> tuple[np.ndarray, Skeleton, int]:
         raise InputError(path, f"cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:
         raise InputError(path, f"is not UTF-8 (byte {error.start})") from None
+    return parse_pose(values, path, path.parent)
+
+
+def parse_pose(values: Any, path: object, folder: Path) -> tuple[np.ndarray, Skeleton, int]:
+    """The same from such a file's values; errors name it as `path`, a skeleton of its own is a file in `folder`."""
     if not isinstance(values, dict) or not {"skeleton", "size", "keypoints"} <= set(values):
         raise InputError(path, 'should be {"skeleton": NAME, "size": PIXELS, "keypoints": [[x, y, visible], ...]}')
-    skeleton = skeleton_named(values["skeleton"], f"{path}: skeleton", path.parent)
+    skeleton = skeleton_named(values["skeleton"], f"{path}: skeleton", folder)
     try:
         keypoints = np.array(values["keypoints"], dtype=float)
     except (TypeError, ValueError, OverflowError):
