@@ -7,15 +7,17 @@ That is the panel's part of the luck; the seed's is not in it.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.confirmed import Confirmation, Confirmed
+from analysis.differences import Difference, signed, to_json
 from analysis.effects import expanded
 from analysis.pareto import Floats, knee, non_dominated, rank_layers
 from analysis.preference import Preference, preferred
@@ -25,29 +27,27 @@ from spaces import Objective, Observation, Space, front_losses, to_losses
 DRAWS = 400
 MOST = 80
 """Contenders at most: the front and the layers behind it, from which a member of a drawn front may come."""
+Source = Literal["seeds", "cells", "none"]
+Rule = Callable[[Floats], int | None]
+_RARE = 0.05
 _GRADED = "pose_hard"
 """The score whose cells tell hard poses from plain ones."""
 
 
-@dataclass(frozen=True)
-class Difference:
-    """Of two scores or, where there are no draws, only its value."""
+@dataclass(frozen=True, eq=False)
+class Contest:
+    """Who is on the front, or might be."""
 
-    value: float
-    low: float | None
-    """The 95 % interval, of the same draws for both."""
-    high: float | None
-
-    @property
-    def clear(self) -> bool:
-        """Whether its interval is clear of 0."""
-        return self.low is not None and (self.low > 0 or self.high < 0)
-
-    @property
-    def in_words(self) -> str:
-        if self.low is None:
-            return f"{self.value:+.3f}"
-        return f"{self.value:+.3f} ({self.low:+.3f} to {self.high:+.3f})"
+    members: Sequence[Observation]
+    """K, as the search scored them."""
+    losses: Floats
+    """K x m: as scored, or a confirmation's means."""
+    front: NDArray[np.bool_]
+    drawn: Floats | None
+    """Draws x K x m, each a world that is as likely as the others; None where nothing says how sure the scores are."""
+    source: Source
+    ends: tuple[float, float]
+    """The percentiles of draws that are a 95 % interval."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Choice:
     """As the search scored it."""
     prefer: Preference | None
     """By what; None is the knee."""
-    source: Literal["seeds", "cells", "none"]
+    source: Source
     """Where the draws are from: a confirmation, the panel's cells, or there are none."""
     draws: int
     contenders: tuple[Contender, ...]
@@ -122,12 +122,12 @@ class Choice:
                 {
                     "name": each.name, "trial": each.key[0], "steps": each.key[1], "label": each.key[2],
                     "scores": dict(each.scores), "on_front": each.on_front, "front": each.front,
-                    "picked": each.picked, "alike": each.alike, "versus": _plain(each.versus),
+                    "picked": each.picked, "alike": each.alike, "versus": to_json(each.versus),
                 }
                 for each in self.contenders
             ],
             "exchanges": [
-                {"from": each.start, "to": each.end, "changes": _plain(each.changes), "rate": each.rate}
+                {"from": each.start, "to": each.end, "changes": to_json(each.changes), "rate": each.rate}
                 for each in self.exchanges
             ],
             "why": list(recommend(self)),
@@ -142,28 +142,39 @@ def choose(
     seed: int = 0,
 ) -> Choice | None:
     """The knee, or the best by a preference, of the confirmed front if there is one; None where there is no front."""
-    objectives = space.objectives
     rule = knee if prefer is None else partial(preferred, weights=prefer.weights)
+    contest = contest_of(observations, space, confirmation, seed)
+    at = rule(np.where(contest.front[:, None], contest.losses, np.nan))
+    if at is None:
+        return None
+    return Choice(
+        contest.members[at],
+        prefer,
+        contest.source,
+        0 if contest.drawn is None else len(contest.drawn),
+        _contenders(contest, at, rule, space.objectives),
+        _exchanges(contest, at, space.objectives),
+    )
+
+
+def contest_of(
+    observations: Sequence[Observation], space: Space, confirmation: Confirmation | None = None, seed: int = 0
+) -> Contest:
+    """The candidates of a confirmation that has a front, else the front as scored and the layers behind it."""
+    objectives = space.objectives
     if confirmation is not None and confirmation.front:
         by_key = {o.key: o for o in observations}
         tried = [c for c in confirmation.candidates if c.means and c.verdict != "off" and not c.missed]
-        members = [by_key[c.key] for c in tried]
-        losses = to_losses(objectives, [c.means for c in tried])
-        front = np.array([c.on_front for c in tried])
-        drawn, source = _of_seeds(tried, len(objectives), seed), "seeds"
+        losses, front = to_losses(objectives, [c.means for c in tried]), np.array([c.on_front for c in tried])
+        drawn = _of_seeds(tried, len(objectives), seed)
+        members, ends, source = [by_key[c.key] for c in tried], (0.025, 0.975), "seeds"
     else:
         members, losses = _near_front(observations, space)
         front = non_dominated(losses)
-        drawn, source = _of_cells(members, losses, objectives, np.random.default_rng(seed)), "cells"
-    at = rule(np.where(front[:, None], losses, np.nan)) if len(members) else None
-    if at is None:
-        return None
-    if drawn is None:
-        source = "none"
-    wide = _wide(confirmation if source == "seeds" else None, members)
-    contenders = _contenders(members, losses, front, drawn, at, rule, objectives, wide)
-    exchanges = _exchanges(members, losses, np.flatnonzero(front), at, drawn, objectives, wide)
-    return Choice(members[at], prefer, source, 0 if drawn is None else len(drawn), contenders, exchanges)
+        drawn = _of_cells(members, losses, objectives, np.random.default_rng(seed))
+        cells = [len(values) for values in members[0].cells.values()] if members else []
+        ends, source = expanded(max([2, *cells])), "cells"
+    return Contest(members, losses, front, drawn, "none" if drawn is None else source, ends)
 
 
 def recommend(choice: Choice) -> tuple[str, str, str]:
@@ -230,17 +241,8 @@ def _of_seeds(tried: Sequence[Confirmed], objectives: int, seed: int) -> Floats 
     return drawn if np.isfinite(drawn).all() else None
 
 
-def _wide(confirmation: Confirmation | None, members: Sequence[Observation]) -> tuple[float, float]:
-    """The percentiles of the draws that are a 95 % interval. A posterior's are its own."""
-    if confirmation is not None or not members:
-        return 0.025, 0.975
-    return expanded(max(2, max((len(values) for values in members[0].cells.values()), default=2)))
-
-
-def _contenders(
-    members: Sequence[Observation], losses: Floats, front: np.ndarray, drawn: Floats | None, at: int, rule: Any,
-    objectives: Sequence[Objective], wide: tuple[float, float],
-) -> tuple[Contender, ...]:  # fmt: skip
+def _contenders(contest: Contest, at: int, rule: Rule, objectives: Sequence[Objective]) -> tuple[Contender, ...]:
+    members, losses, drawn = contest.members, contest.losses, contest.drawn
     fronts, picks = None, None
     if drawn is not None:
         fronts = np.mean([non_dominated(each) for each in drawn], axis=0)
@@ -250,44 +252,40 @@ def _contenders(
             o.key,
             o.name,
             _scores(losses[i], objectives),
-            bool(front[i]),
+            bool(contest.front[i]),
             None if fronts is None else float(fronts[i]),
             None if picks is None else float(picks[i]),
-            _versus(losses, drawn, i, at, objectives, wide),
+            _versus(contest, i, at, objectives),
         )
         for i, o in enumerate(members)
     ]
-    order = sorted(range(len(found)), key=lambda i: (i != at, not front[i], -(found[i].picked or 0.0), *losses[i]))
-    return tuple(found[i] for i in order)
+    key = lambda i: (i != at, not contest.front[i], -(found[i].picked or 0.0), *losses[i])  # noqa: E731
+    return tuple(found[i] for i in sorted(range(len(found)), key=key))
 
 
-def _versus(
-    losses: Floats, drawn: Floats | None, i: int, j: int, objectives: Sequence[Objective], wide: tuple[float, float]
-) -> dict[str, Difference]:
+def _versus(contest: Contest, i: int, j: int, objectives: Sequence[Objective]) -> dict[str, Difference]:
     """The scores of i less those of j."""
     found = {}
     for k, objective in enumerate(objectives):
         span = objective.nadir - objective.ideal
-        value, low, high = float((losses[i, k] - losses[j, k]) * span), None, None
-        if drawn is not None:
-            low, high = np.quantile((drawn[:, i, k] - drawn[:, j, k]) * span, wide).tolist()
-        found[objective.name] = Difference(value, low, high)
+        value, ends = float((contest.losses[i, k] - contest.losses[j, k]) * span), (None, None)
+        if contest.drawn is not None:
+            ends = np.quantile((contest.drawn[:, i, k] - contest.drawn[:, j, k]) * span, contest.ends).tolist()
+        found[objective.name] = Difference(value + 0.0, *ends)
     return found
 
 
-def _exchanges(
-    members: Sequence[Observation], losses: Floats, front: np.ndarray, at: int, drawn: Floats | None,
-    objectives: Sequence[Objective], wide: tuple[float, float],
-) -> tuple[Exchange, ...]:  # fmt: skip
+def _exchanges(contest: Contest, at: int, objectives: Sequence[Objective]) -> tuple[Exchange, ...]:
+    losses, front = contest.losses, np.flatnonzero(contest.front)
     along = front[np.lexsort(losses[front].T[::-1])].tolist()
     pairs = list(pairwise(along)) if len(objectives) == 2 else [(at, i) for i in along if i != at]
+    spans = [abs(o.nadir - o.ideal) for o in objectives]
     found = []
     for i, j in pairs:
-        changes = _versus(losses, drawn, j, i, objectives, wide)
-        lost, gained = (losses[j, 0] - losses[i, 0]), (losses[i, 1] - losses[j, 1])
-        spans = [abs(o.nadir - o.ideal) for o in objectives]
-        rate = float(gained * spans[1] / (lost * spans[0])) if len(objectives) == 2 and lost > 0 else None
-        found.append(Exchange(members[i].name, members[j].name, changes, rate))
+        lost, gained = (losses[j, 0] - losses[i, 0]) * spans[0], (losses[i, 1] - losses[j, 1]) * spans[1]
+        rate = float(gained / lost) if len(objectives) == 2 and lost > 0 else None
+        names = contest.members[i].name, contest.members[j].name
+        found.append(Exchange(*names, _versus(contest, j, i, objectives), rate))
     return tuple(found)
 
 
@@ -295,24 +293,20 @@ def _scores(losses: Floats, objectives: Sequence[Objective]) -> dict[str, float]
     return {o.name: float(o.ideal + loss * (o.nadir - o.ideal)) for o, loss in zip(objectives, losses, strict=True)}
 
 
-def _plain(differences: Mapping[str, Difference]) -> dict[str, Any]:
-    return {name: {"value": d.value, "low": d.low, "high": d.high} for name, d in differences.items()}
-
-
 def _why(choice: Choice) -> str:
     pick = choice.picked
-    scores = ", ".join(f"{name} {value:.3f}" for name, value in pick.scores.items())
+    scores = " and ".join(f"{name} {value:.3f}" for name, value in pick.scores.items())
     whose = "confirmed front" if choice.source == "seeds" else "front"
     alone = sum(each.on_front for each in choice.contenders) == 1
     role = (f"all of the {whose}" if alone else f"the {whose}'s knee" if choice.prefer is None
             else f"the {whose}'s best for {choice.prefer}")  # fmt: skip
-    said = f"{pick.name} is {role}: {scores}."
+    said = f"{pick.name} is {role}: {scores}"
     if pick.picked is None:
-        return said
-    of = "draws of the confirmation's posterior" if choice.source == "seeds" else "resamples of the panel's pictures"
+        return f"{said}."
+    of = "draws of the confirmation's posterior" if choice.source == "seeds" else "panels of resampled pictures"
     second = max(choice.contenders[1:], key=lambda each: each.picked, default=None)
-    next_ = f", {second.name} in {_percent(second.picked)}" if second and second.picked >= 0.05 else ""
-    return f"{said} So it is in {_percent(pick.picked)} of {choice.draws} {of}{next_}."
+    next_ = f", {second.name} in {second.picked:.0%}" if second and second.picked >= _RARE else ""
+    return f"{said}; so it is in {pick.picked:.0%} of {choice.draws} {of}{next_}."
 
 
 def _cost(choice: Choice) -> str:
@@ -321,31 +315,28 @@ def _cost(choice: Choice) -> str:
     for each in choice.exchanges:
         if name in (each.start, each.end):
             other, sign = (each.end, 1) if each.start == name else (each.start, -1)
-            moved = ", ".join(f"{sign * change.value:+.3f} {of}" for of, change in each.changes.items())
-            said.append(f"{other} is {moved}{_rate(choice, each)}")
+            moved = " and ".join(f"{of} {signed(sign * change.value)}" for of, change in each.changes.items())
+            said.append(f"{other} has {moved}{_rate(choice, each)}")
     if not said:
         return "Nothing else is on the front: there is nothing to trade."
-    return f"The next on the front: {'; '.join(said[:3])}."
+    return f"Next to it on the front, {'; '.join(said[:3])}."
 
 
 def _rate(choice: Choice, each: Exchange) -> str:
     if each.rate is None:
         return ""
     first, second = choice.picked.scores
-    return f" ({each.rate:.2g} of {second} for 1 of {first})"
+    return f", {each.rate:.2g} {second} for 1 {first}"
 
 
 def _rivals(choice: Choice) -> str:
     if choice.source == "none":
-        return "How sure that is cannot be said: neither the panel's pictures nor other seeds were scored one by one."
-    about = ("over other seeds" if choice.source == "seeds"
-             else "over the panel's pictures; other seeds are not in that, `posefront confirm` tries them")  # fmt: skip
+        return "How sure that is cannot be said: there is one picture of each, or none is kept."
+    by = "other seeds" if choice.source == "seeds" else "the panel's pictures"
+    more = "" if choice.source == "seeds" else " Other seeds: `posefront confirm`."
     alike = [each.name for each in choice.alike]
     if not alike:
-        return f"Each of the {len(choice.contenders) - 1} rivals differs from it in one objective or more ({about})."
-    more = f" and {len(alike) - 4} more" if len(alike) > 4 else ""
-    return f"Not distinguishable from it in any objective: {', '.join(alike[:4])}{more} ({about})."
-
-
-def _percent(share: float) -> str:
-    return f"{share:.0%}"
+        rivals = len(choice.contenders) - 1
+        return f"By {by} each of the {rivals} rivals differs from it in an objective.{more}" if rivals else more.strip()
+    rest = f" and {len(alike) - 4} more" if len(alike) > 4 else ""
+    return f"Not told from it by {by}: {', '.join(alike[:4])}{rest}.{more}"

@@ -200,6 +200,8 @@ def _levels(cells: Floats, weights: Floats) -> Floats:
     weighted = there * weights[:, None]
     own, values = there.sum(axis=1), np.where(there, cells, 0.0)
     used = (own > 0) & (weights > 0)
+    if not used.any():
+        return np.full(cells.shape[1], np.nan)
     share = there[used] / own[used, None]
     normal = np.diag(weighted.sum(axis=0)) - (weighted[used].T @ share)
     right = (weighted * values).sum(axis=0) - weighted[used].T @ (values[used].sum(axis=1) / own[used])

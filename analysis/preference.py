@@ -59,7 +59,7 @@ def preferred(losses: ArrayLike, weights: Sequence[float]) -> int | None:
     The augmented Chebyshev scalarisation (Steuer and Choo 1983), on losses that the front's best and worst scale to
     0..1 in each objective. A weighted sum would do for a convex front, but never take a member where the front is
     dented, whatever the weights; this one takes each for some. The sum beside the largest, of little weight, decides
-    where several have the same; then the plain sum of losses, then the lexicographic order.
+    where several have the same; then the sum without weights, then the lexicographic order.
     """
     points = np.asarray(losses, dtype=float)
     front = np.flatnonzero(non_dominated(points))
@@ -68,7 +68,7 @@ def preferred(losses: ArrayLike, weights: Sequence[float]) -> int | None:
     own = points[front]
     weighted = scaled(own) * np.asarray(weights, dtype=float)
     value = weighted.max(axis=1) + _AUGMENTED * weighted.sum(axis=1)
-    return int(front[np.lexsort((*own.T[::-1], own.sum(axis=1), value))[0]])
+    return int(front[np.lexsort((*own.T[::-1], scaled(own).sum(axis=1), value))[0]])
 
 
 def scaled(front: Floats) -> Floats:

@@ -1,5 +1,7 @@
 """Sweeps made by hand, for what is told of them."""
 
+from functools import cache
+
 import numpy as np
 
 from spaces import Cost, Observation, Space, parse_space
@@ -20,6 +22,7 @@ recipe:
 CELLS = 12
 
 
+@cache
 def space(text: str = SPACE) -> Space:
     return parse_space(text, "a test's space")
 
