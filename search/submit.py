@@ -33,6 +33,8 @@ PATIENCE = 120.0
 _OURS = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
 """Where they are set, Ray's client goes to these and not to the address that it is given."""
 
+_NOT_YET = "No available agent to submit job"
+"""What a dashboard says while the head's agent is on its way up, or is busy."""
 _RAYS_OWN = re.compile(r"\S+ \S+\s+INFO job_manager\.py|Running entrypoint for job ")
 """Lines that Ray puts before those of the sweep."""
 
@@ -161,17 +163,29 @@ class Cluster:
         return found
 
     def _submit(self, parcel: Parcel, arguments: Sequence[str], name: str, metadata: dict[str, str]) -> str:
+        """A head that has just come up answers before it can start a job: it is asked again, for PATIENCE seconds."""
+        until = time.monotonic() + PATIENCE
         with self._told():
-            return self._client.submit_job(
-                entrypoint=shlex.join(["python", "-m", "search.received", parcel.digest, *arguments]),
-                submission_id=name,
-                metadata=metadata,
-                runtime_env={
-                    "working_dir": str(parcel.folder),
-                    # Without these Ray ends a driver three seconds after it was told to stop.
-                    "env_vars": {"RAY_JOB_STOP_SIGNAL": "SIGTERM", "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)},
-                },
-            )
+            while True:
+                try:
+                    return self._client.submit_job(
+                        entrypoint=shlex.join(["python", "-m", "search.received", parcel.digest, *arguments]),
+                        submission_id=name,
+                        metadata=metadata,
+                        runtime_env={
+                            "working_dir": str(parcel.folder),
+                            # Without these Ray ends a driver three seconds after it was told to stop.
+                            "env_vars": {
+                                "RAY_JOB_STOP_SIGNAL": "SIGTERM", "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS),
+                            },
+                        },
+                    )  # fmt: skip
+                except RuntimeError as error:
+                    if _NOT_YET not in str(error) or time.monotonic() > until:
+                        raise
+                time.sleep(1.0)
+                if any(job.submission_id == name for job in self._client.list_jobs()):  # it was only slow to say so
+                    return name
 
     def _job(self, job: str) -> SweepJob:
         with self._told():

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -245,3 +246,36 @@ def test_a_cluster_that_stays_away_is_one_line(monkeypatch):
     cluster.address = "http://there:8265"
     with pytest.raises(InputError, match="http://there:8265 does not answer any more"):
         cluster.follow(SweepJob("one.1", "one", "running", "", 0.0, None), print)
+
+
+@pytest.mark.parametrize("was_taken", [False, True])
+def test_a_head_that_cannot_start_jobs_yet_is_asked_again_and_gets_the_job_once(monkeypatch, tmp_path, was_taken):
+    class Head:
+        """Slow to come up; where `was_taken`, it had the first job and did not say so in time."""
+
+        def __init__(self) -> None:
+            self.asked, self.jobs = 0, []
+
+        def submit_job(self, submission_id: str, **about: object) -> str:
+            self.asked += 1
+            if self.asked == 1 and was_taken:
+                self.jobs.append(SimpleNamespace(submission_id=submission_id))
+            if self.asked < 3:
+                text = "No available agent to submit job, please try again later."
+                raise RuntimeError(f"Request failed with status code 500: {text}")
+            self.jobs.append(SimpleNamespace(submission_id=submission_id))
+            return submission_id
+
+        def list_jobs(self) -> list[SimpleNamespace]:
+            return self.jobs
+
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    cluster = object.__new__(Cluster)
+    cluster.address, cluster._client = "http://there:8265", Head()
+    parcel = Parcel(tmp_path / "parcel")
+    assert cluster._submit(parcel, ["status"], "one.1", {}) == "one.1"
+    assert [job.submission_id for job in cluster._client.jobs] == ["one.1"]
+    monkeypatch.setattr("search.submit.PATIENCE", -1.0)
+    cluster._client = Head()
+    with pytest.raises(InputError, match="No available agent"):
+        cluster._submit(parcel, ["status"], "one.1", {})
