@@ -9,7 +9,7 @@ from analysis.confirmed import Confirmation
 from analysis.course import Course
 from analysis.spending import Spending
 from analysis.stops import AtRung
-from spaces import Objective, Observation, Requirements
+from spaces import Objective, Observation, Requirements, Space
 
 Key = tuple[str, int, str]
 """An observation's: trial, steps, label."""
@@ -67,10 +67,7 @@ class Material:
     status: str
     facts: Mapping[str, str]
     """What the page's head says: subject, base, panel, by name."""
-    space_name: str
-    objectives: tuple[Objective, ...]
-    requirements: Requirements
-    rungs: tuple[int, ...]
+    space: Space
     observations: Sequence[Observation]
     """In the order of arrival, each with all objectives."""
     course: Course
@@ -92,3 +89,11 @@ class Material:
     rivals: Sequence[Rival] = ()
     command: str = ""
     """What wrote this page."""
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        return self.space.objectives
+
+    @property
+    def requirements(self) -> Requirements:
+        return self.space.requirements

@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 from analysis.pareto import hypervolume, non_dominated
 from analysis.report.figures import course_figures, time_unit
 from analysis.report.material import Key, Material, Strip
+from analysis.report.matters import FAINT, matter_figures
 from analysis.report.points import points_data
 from analysis.report.tables import FrontRow, front_rows, shown_scores
 from spaces import REFERENCE_LOSS, front_losses, to_losses
@@ -27,6 +28,8 @@ def report_html(material: Material) -> str:
     rows = front_rows(material)
     courses = {material.name: material.course} | {rival.name: rival.course for rival in material.rivals}
     figures = course_figures(courses, material.on_gpus) if len(material.course.volume) else {}
+    matters = matter_figures(material)
+    figures |= matters
     data = {
         "points": points_data(material, {key: i for key, i in keys.items() if isinstance(key, tuple)}),
         "strips": [_strip(strip) for strip in strips.values()],
@@ -47,6 +50,10 @@ def report_html(material: Material) -> str:
         "stops": material.stops,
         "saved": saved_words(material),
         "rivals": material.rivals,
+        "matters": bool(matters),
+        "importance": [name for name in matters if name.startswith("importance")],
+        "effects": [name for name in matters if name.startswith("effect")],
+        "crowded": len({o.trial for o in material.observations}) > FAINT,
         "command": material.command,
     }
     return page("report.html.j2", SCRIPTS, data, **context)

@@ -16,9 +16,13 @@ from analysis.pareto import hypervolume, knee, non_dominated
 from analysis.report import Album, Material, Rival, Strip, report_html
 from analysis.spending import Drive, spending
 from analysis.stops import stops
-from spaces import OBJECTIVES, Cost, Observation, Recipe, parse_objectives, to_losses
+from spaces import OBJECTIVES, Cost, Observation, Recipe, parse_objectives, parse_space, to_losses
 
 RUNGS = (100, 200, 400)
+SPACE = parse_space(
+    "rungs: [100, 200, 400]\nsubject: x\nrecipe: {rank: {low: 2, high: 32, log: true}, dropout: {low: 0.0, high: 0.4}}",
+    "few",
+)
 NAMES = ("identity", "pose", "drift", "prompt")
 
 
@@ -42,8 +46,8 @@ def material(observations: list[Observation], count: int = 2, **changes: object)
     best = None if at is None else observations[at]
     endings = {o.trial: ("stopped", o.steps) for o in observations}
     made = Material(
-        name="some-1", status="finished", facts={"subject": "robot"}, space_name="puppets", objectives=objectives,
-        requirements=(), rungs=RUNGS, observations=observations,
+        name="some-1", status="finished", facts={"subject": "robot"}, space=replace(SPACE, objectives=objectives),
+        observations=observations,
         course=course(observations, range(len(observations)), [13.0] * len(observations), objectives),
         on_gpus=False, base_scores=dict.fromkeys(NAMES, 0.5), confirmation=None, knee=best, pick=best,
         pick_words=["It is the `knee` <of> the front."],
