@@ -5,8 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis.choice import choose, recommend
+from analysis.confirmed import Confirmation
 from analysis.course import Course, course
 from analysis.paces import paces
+from analysis.preference import parse_preference
 from analysis.report import Material, Rival, report_html
 from analysis.spending import spending
 from analysis.stops import stops
@@ -34,14 +37,16 @@ class Written:
     """Whether MLflow has it, in words."""
 
 
-def write(found: Found, out: Path | None, pick: str, rivals: Sequence[Found], command: str) -> Written:
+def write(
+    found: Found, out: Path | None, pick: str, rivals: Sequence[Found], command: str, prefer: str | None = None
+) -> Written:
     """Writes the page into the sweep's folder, or elsewhere, and gives it to the sweep's run in MLflow.
 
     InputError where the pick is no observation, a rival's scores cannot be compared, or the file cannot be written.
     """
     for rival in rivals:
         check_same_panel(rival.config, found.config, "--against")
-    page = report_html(material_of(found, pick, rivals, command))
+    page = report_html(material_of(found, pick, rivals, command, prefer))
     return save(page, out or found.config.folder / FILE, found)
 
 
@@ -67,11 +72,10 @@ def recorded(found: Found, path: Path) -> str:
     return f"in MLflow, an artifact of the sweep's run {run}"
 
 
-def material_of(found: Found, pick: str, rivals: Sequence[Found], command: str) -> Material:
-    """`pick`: `knee`, or an observation's name."""
+def material_of(found: Found, pick: str, rivals: Sequence[Found], command: str, prefer: str | None = None) -> Material:
+    """`pick`: `knee`, in whose place `prefer` puts what it likes best, or an observation's name."""
     ledger, space, job = found.ledger, found.space, found.config.job
-    table, chosen = ledger.table, picked(found, pick)
-    confirmation = found.standing.confirmation if found.standing and found.standing.usable else None
+    table, (chosen, why) = ledger.table, picked(found, pick, prefer)
     shown = [o for o in (chosen, found.knee, *found.confirmed, *found.front) if o is not None]
     devices = paces(table, space.rungs)
     subject = job.storage.subject if job.storage else job.subject
@@ -84,10 +88,10 @@ def material_of(found: Found, pick: str, rivals: Sequence[Found], command: str) 
         course=course_of(found),
         on_gpus=on_gpus(found),
         base_scores=found.base,
-        confirmation=confirmation,
+        confirmation=_confirmation(found),
         knee=found.knee,
         pick=chosen,
-        pick_words=pick_words(found, chosen),
+        pick_words=why,
         spending=spending([o.cost for o in table], ledger.drives),
         stops=stops(table, space.rungs, {e.trial: (e.status, e.steps) for e in ledger.endings.values()}),
         devices=[pace.in_words for pace in devices] if len(devices) > 1 else [],
@@ -97,35 +101,28 @@ def material_of(found: Found, pick: str, rivals: Sequence[Found], command: str) 
     )
 
 
-def picked(found: Found, wanted: str) -> Observation | None:
-    """The observation that `knee` or its name means; None for the knee of nothing. InputError where there is none."""
+def picked(found: Found, wanted: str, prefer: str | None) -> tuple[Observation | None, list[str]]:
+    """What `knee`, a preference or an observation's name means, and why that one; None without a front.
+
+    InputError where there is none.
+    """
+    confirmation = _confirmation(found)
     if wanted == "knee":
-        return found.knee
+        weights = parse_preference(prefer, found.space.objectives) if prefer else None
+        choice = choose(found.ledger.table, found.space, confirmation, weights)
+        return (choice.pick, list(recommend(choice))) if choice else (None, [])
+    if prefer:
+        raise InputError("--prefer", "goes with no --pick: it says which one to pick")
     chosen = next((o for o in found.ledger.table if o.name == wanted), None)
     if chosen is None or not PICK.fullmatch(wanted):
         there = ", ".join(o.name for o in found.front) or "none yet"
         raise InputError("--pick", f"{wanted!r} should be knee, or an observation such as those on the front: {there}")
-    return chosen
+    return chosen, ["It was asked for."]
 
 
-def pick_words(found: Found, chosen: Observation | None) -> list[str]:
-    """Why this one."""
-    if chosen is None:
-        return []
-    again = found.standing.confirmation.of(chosen.key) if found.standing else None
-    words = ["It is the knee of the " + ("confirmed front." if found.confirmed else "front as scored.")]
-    if chosen is not found.knee:
-        words = ["It was asked for."]
-    if again is not None and again.means:
-        means = ", ".join(
-            f"{name} {mean:.3f}" + (f" ± {again.halves[name]:.3f}" if name in again.halves else "")
-            for name, mean in again.means.items()
-        )
-        odds = "" if again.chance is None else f"; on the front with a probability of {again.chance:.0%}"
-        words.append(f"Over {again.seeds} fresh seeds on a panel that is new: {means}{odds}.")
-    elif not found.confirmed:
-        words.append(f"It was scored once; `posefront confirm {found.config.name}` says whether that was luck.")
-    return words
+def _confirmation(found: Found) -> Confirmation | None:
+    """As soon as it has a front."""
+    return found.standing.confirmation if found.standing and found.standing.usable else None
 
 
 def course_of(found: Found) -> Course:

@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from analysis import against
+from analysis.attainment import band
 from analysis.course import Course
 from analysis.frontplot import stairs
 from analysis.pareto import Floats, non_dominated
 from analysis.report.figures import COLOURS, DASHES, INK, Figure, axis, layout, rgba, time_unit
 from analysis.report.page import page
+from analysis.report.verdicts import Verdict, verdicts
 from spaces import Objective, Observation, Requirements, front_losses
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
@@ -63,17 +66,11 @@ def rows_of(groups: Sequence[Group], objectives: Sequence[Objective], requiremen
 
 
 def coverage(groups: Sequence[Group], objectives: Sequence[Objective], requirements: Requirements) -> list[list[float]]:
-    """g x g, C-metric (Zitzler and Thiele 1999): the share of the column's front that some point of the row's weakly
+    """g x g: the share of the column's front that some point of the row's weakly
     dominates, of the groups' sweeps together. NaN where the column has no front.
     """
     fronts = [_united(group, objectives, requirements) for group in groups]
-    return [[_covered(mine, theirs) for theirs in fronts] for mine in fronts]
-
-
-def _covered(mine: Floats, theirs: Floats) -> float:
-    if len(theirs) == 0:
-        return float("nan")
-    return float(np.mean([(mine <= point).all(axis=1).any() if len(mine) else False for point in theirs]))
+    return [[against.coverage(mine, theirs) for theirs in fronts] for mine in fronts]
 
 
 def _united(group: Group, objectives: Sequence[Objective], requirements: Requirements) -> Floats:
@@ -95,15 +92,16 @@ def fronts_figure(groups: Sequence[Group], objectives: Sequence[Objective], requ
     traces: list[dict[str, Any]] = []
     for g, group in enumerate(groups):
         colour, symbol = COLOURS[g % len(COLOURS)], SYMBOLS[g % len(SYMBOLS)]
+        traces += _attained(group, objectives, requirements, colour)
         behind = [o for run in group.runs for o in run.observations]
         faint = {"size": 4, "color": rgba(colour, 0.22), "symbol": symbol}
         traces.append(_points(behind, objectives, faint) | {"showlegend": False, "hoverinfo": "skip"})
         for k, run in enumerate(group.runs):
             front = _front(run, objectives, requirements)
             named = {"name": group.name, "legendgroup": group.name, "showlegend": k == 0}
-            if len(objectives) == 2 and front:
+            if len(objectives) == 2 and front and len(group.runs) == 1:
                 edge = stairs(np.array([[o.scores[x.name], o.scores[y.name]] for o in front]), (x, y))
-                line = {"color": colour, "width": 2 if len(group.runs) == 1 else 1.2, "dash": DASHES[g % len(DASHES)]}
+                line = {"color": colour, "width": 2, "dash": DASHES[g % len(DASHES)]}
                 traces.append({"type": "scatter", "mode": "lines", "x": _rounded(edge[:, 0]), "y": _rounded(edge[:, 1]),
                                "line": line, "hoverinfo": "skip", **named, "showlegend": False})  # fmt: skip
             marker = {"size": 10, "symbol": symbol, "color": colour, "line": {"color": INK, "width": 0.8}}
@@ -114,6 +112,31 @@ def fronts_figure(groups: Sequence[Group], objectives: Sequence[Objective], requ
     ranges = [_extent([o.scores[each.name] for o in shown]) for each in (x, y)]
     axes = [axis(f"{o.name} ({_better(o)} is better)", o.about, range=r) for o, r in zip((x, y), ranges, strict=True)]
     return {"data": traces, "layout": layout(560, xaxis=axes[0], yaxis=axes[1], hovermode="closest")}
+
+
+def _attained(
+    group: Group, objectives: Sequence[Objective], requirements: Requirements, colour: str
+) -> list[dict[str, Any]]:
+    """Of repeats with two objectives: what half of them attain, and between what most and what few do a band."""
+    if len(objectives) != 2 or len(group.runs) < 2:
+        return []
+    fronts = [front_losses(objectives, requirements, [o.scores for o in run.observations]) for run in group.runs]
+    fronts = [front[~np.isnan(front).any(axis=1)] for front in fronts]
+    found = band([front for front in fronts if len(front)])
+    ideal, nadir = (np.array([getattr(o, name) for o in objectives]) for name in ("ideal", "nadir"))
+    edges = [
+        stairs(ideal + corners * (nadir - ideal), (objectives[0], objectives[1]))
+        for corners in (found.best, found.worst, found.median)
+    ]
+    outline = np.vstack([edges[0], edges[1][::-1]])
+    quiet = {"type": "scatter", "mode": "lines", "hoverinfo": "skip", "legendgroup": group.name}
+    about = f"{group.name}: what three in four to one in four attain"
+    shade = {"fill": "toself", "fillcolor": rgba(colour, 0.16), "line": {"width": 0}, "name": about}
+    middle = {"line": {"color": colour, "width": 3.5}, "name": f"{group.name}: what half of {found.fronts} attain"}
+    return [
+        {**quiet, "x": _rounded(outline[:, 0]), "y": _rounded(outline[:, 1]), **shade},
+        {**quiet, "x": _rounded(edges[2][:, 0]), "y": _rounded(edges[2][:, 1]), **middle},
+    ]
 
 
 def _points(
@@ -168,11 +191,20 @@ def compare_html(
     figures = {"fronts": fronts_figure(groups, objectives, requirements)} | growth_figures(groups)
     rows = rows_of(groups, objectives, requirements)
     covered = coverage(groups, objectives, requirements)
+    judged = [
+        (group.name, verdict) for group in groups[1:] for verdict in _judged(groups[0], group, objectives, requirements)
+    ]
     return page(
         "compare.html.j2", ("charts.js", "start.js"), {"figures": figures}, groups=groups, objectives=objectives,
         requirements=requirements, facts=facts, rows=rows, repeats=any(len(group.runs) > 1 for group in groups),
+        judged=judged,
         covered=list(zip(groups, covered, strict=True)), command=command,
     )  # fmt: skip
+
+
+def _judged(first: Group, second: Group, objectives: Sequence[Objective], requirements: Requirements) -> list[Verdict]:
+    ours, theirs = ([(run.course, run.observations) for run in group.runs] for group in (first, second))
+    return verdicts(ours, theirs, objectives, requirements)
 
 
 def _better(objective: Objective) -> str:

@@ -18,6 +18,9 @@ def report(
     pick: Annotated[
         str, typer.Option(help="The observation to mark and explain: knee, or TRIAL@STEPS[:LABEL] as `show` names it.")
     ] = "knee",
+    prefer: Annotated[
+        str | None, typer.Option(help="What counts, such as identity=2,pose=1; in the place of the knee.")
+    ] = None,
     out: Out = None,
     home: Home = Path("runs"),
     storage: Storage = None,
@@ -29,5 +32,6 @@ def report(
     found = find(home.absolute(), name, storage)
     rivals = [find(home.absolute(), rival, storage) for rival in against or []]
     words = ["posefront report", name, *(f"--against {rival}" for rival in against or [])]
-    written = reporting.write(found, out, pick, rivals, " ".join(words))
+    words += [f"--prefer {prefer}"] if prefer else []
+    written = reporting.write(found, out, pick, rivals, " ".join(words), prefer)
     print(f"{written.path}: {written.size / 1e6:.1f} MB, {written.recorded}")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from analysis import importance
 from analysis.confirmed import Confirmation, Confirmed
 from analysis.course import course
 from analysis.pareto import hypervolume, knee, non_dominated
@@ -24,6 +25,13 @@ SPACE = parse_space(
     "few",
 )
 NAMES = ("identity", "pose", "drift", "prompt")
+
+
+@pytest.fixture(autouse=True)
+def few_halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Intervals are tested with what makes them."""
+    monkeypatch.setattr(importance, "HALVES", 2)
+    monkeypatch.setattr(importance, "TREES", 2)
 
 
 def table(count: int) -> list[Observation]:
@@ -143,5 +151,5 @@ def test_another_sweeps_volume_is_beside_its_own():
 
 
 def test_a_page_of_many_points_stays_small():
-    page = report_html(material(table(1500), 3))
+    page = report_html(material(table(600), 3))
     assert len(page) < 6_500_000 and not math.isnan(len(page))

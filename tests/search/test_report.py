@@ -8,12 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis import importance
 from search import pictures, report
 from search.journal import Journal, Opened
 from search.show import Found, find
 from spaces import InputError
 from tests.search.simulated import CELLS, SIDE, draw_grid, simulated, write_base
 from trainables.judged import judged_path
+
+
+@pytest.fixture(autouse=True)
+def few_halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Intervals are tested with what makes them."""
+    monkeypatch.setattr(importance, "HALVES", 2)
+    monkeypatch.setattr(importance, "TREES", 2)
 
 
 @pytest.fixture(scope="module")
