@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from analysis.findings import CAVEAT, findings
 from analysis.pareto import hypervolume, non_dominated
 from analysis.report.figures import course_figures, time_unit
 from analysis.report.material import Key, Material, Strip
@@ -51,6 +52,8 @@ def report_html(material: Material) -> str:
         "saved": saved_words(material),
         "rivals": material.rivals,
         "matters": bool(matters),
+        "findings": findings(material.observations, material.space, material.confirmation),
+        "caveat": CAVEAT,
         "importance": [name for name in matters if name.startswith("importance")],
         "effects": [name for name in matters if name.startswith("effect")],
         "crowded": len({o.trial for o in material.observations}) > FAINT,

@@ -1,5 +1,6 @@
 """The page of a sweep: what it says is what the analysis says, whatever the sweep has, and nothing is fetched."""
 
+import html
 import io
 import json
 import math
@@ -13,6 +14,8 @@ from PIL import Image
 from analysis import importance
 from analysis.confirmed import Confirmation, Confirmed
 from analysis.course import course
+from analysis.effects import effects
+from analysis.findings import findings
 from analysis.pareto import hypervolume, knee, non_dominated
 from analysis.report import Album, Material, Rival, Strip, report_html
 from analysis.spending import Drive, spending
@@ -139,6 +142,23 @@ def test_a_confirmation_is_shown_with_its_intervals_and_odds():
     (shown,) = data(page)["points"]["confirmed"]
     assert (some[shown["point"]].key, shown["means"], shown["chance"]) == (kept.key, means, 0.87)
     assert "0.432 ± 0.012" in page and "87 %" in page and "95 % interval" in page
+
+
+def test_what_was_found_and_what_matters_are_the_analysis_own():
+    some = table(60)
+    given = material(some)
+    page = report_html(given)
+    told = findings(some, given.space)
+    assert told and all(each.text.replace("'", "&#39;") in html.unescape(page).replace("'", "&#39;") for each in told)
+    figures, matter = data(page)["figures"], importance.importances(some, given.space)
+    for name, several in (("front", matter.front), *matter.objectives.items()):
+        points, chance = figures[f"importance {name}"]["data"]
+        assert points["x"] == pytest.approx([each.share for each in several], abs=1e-5)
+        assert chance["x"] == pytest.approx([each.chance for each in several], abs=1e-5)
+    (rank,) = effects(some, given.space, names=["rank"])
+    for trace in figures["effect rank"]["data"]:
+        assert trace["y"] == pytest.approx([each.means[trace["name"]].value for each in rank.bins], abs=1e-5)
+    assert figures["parallel"]["data"][0]["name"] == "other trials"
 
 
 def test_another_sweeps_volume_is_beside_its_own():
