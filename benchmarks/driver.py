@@ -42,8 +42,12 @@ PARTS: dict[str, tuple[type, str]] = {
 }
 
 
+PAGE = {"drawing it": "_draw", "telling MLflow": "_upload"}
+"""What the recorder does for the sweep's page as it goes on."""
+
+
 class Meter:
-    """The processor's seconds of the driver's thread, each by the innermost part that spent them."""
+    """The processor's seconds of one thread, each by the innermost part that spent them."""
 
     def __init__(self) -> None:
         self.seconds = Counter[str]()
@@ -69,17 +73,19 @@ class Feed:
     def __init__(self, rate: float, seconds: float, workers: int) -> None:
         self.rate, self.seconds, self.workers = rate, seconds, workers
         self.results = 0
+        self.page = Counter[str]()
         self.wall = self.driver = self.recorder = self.process = 0.0
 
     @contextmanager
     def ray(self, config: SweepConfig) -> Iterator[int]:
         yield self.workers
 
-    def fit(self, config: SweepConfig, state: SweepState, trainable: type | None, workers: int) -> None:
+    def fit(self, config: SweepConfig, state: SweepState, *_: object) -> sweep.Fit:
         state.look_ahead()
         space = config.space
         live = deque((state.next_trial(), 0) for _ in range(self.workers))
         meter.seconds.clear()
+        page.seconds.clear()
         recorder = next(thread for thread in threading.enumerate() if thread.name == "recorder")
         clocks = time.CLOCK_THREAD_CPUTIME_ID, time.pthread_getcpuclockid(recorder.ident), time.CLOCK_PROCESS_CPUTIME_ID
         before, began = [time.clock_gettime(clock) for clock in clocks], time.monotonic()
@@ -93,9 +99,12 @@ class Feed:
         self.wall = time.monotonic() - began
         after = [time.clock_gettime(clock) for clock in clocks]
         self.driver, self.recorder, self.process = (b - a for a, b in zip(before, after, strict=True))
+        self.page = page.seconds.copy()
+        return sweep.Fit(gave_up=False, most=None)
 
 
-meter = Meter()
+meter, page = Meter(), Meter()
+"""Of the driver's thread, and of the recorder's, for what the sweep's page shows."""
 
 
 def main(
@@ -107,6 +116,8 @@ def main(
     feed, space = Feed(rate, seconds, workers), load_space("puppets")
     for part, (owner, name) in PARTS.items():
         setattr(owner, name, meter.wrap(part, getattr(owner, name)))
+    for part, name in PAGE.items():
+        setattr(Recorder, name, page.wrap(part, getattr(Recorder, name)))
     sweep._ray, sweep._fit = feed.ray, feed.fit
     with TemporaryDirectory() as name:
         home = Path(name)
@@ -126,6 +137,9 @@ def main(
         print(f"  {part:28s} {spent / feed.wall:7.1%}")
     print(f"driver's thread                {feed.driver / feed.wall:7.1%}")
     print(f"recorder's thread (MLflow)     {feed.recorder / feed.wall:7.1%}")
+    print(f"  of it the sweep's page       {feed.page.total() / feed.wall:7.2%}")
+    for part, spent in feed.page.most_common():
+        print(f"    {part:26s} {spent / feed.wall:7.2%}")
     print(f"proposals and all else beside  {(feed.process - feed.driver - feed.recorder) / feed.wall:7.1%}")
     print(f"start, and what the recorder had yet to do at the end: {drain:.1f} s")
 

@@ -1,6 +1,5 @@
 """What a sweep's subject is, in a few facts that outlive its folder."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ class About:
     source: str
     """Its folder, or where a storage has its copy."""
     digest: str
-    """Of its files: equal for equal files."""
+    """Of its files: equal for equal files; `unknown` where they are gone and nobody noted it."""
     words: str | None = None
     """What names it in a prompt: token and class."""
     profile: dict[str, Any] | None = None
@@ -33,7 +32,7 @@ def about(config: SweepConfig, ledger: Ledger) -> About:
     source = job.storage.subject if job.storage else job.subject
     known = ledger.subject or (job.storage.fingerprint if job.storage else None)
     now = fingerprint_of(job.subject)
-    name, digest = Path(source).name, known or now or hashlib.sha256(source.encode()).hexdigest()[:32]
+    name, digest = Path(source).name, known or now or "unknown"
     if now is None or known not in (None, now):
         return About(name, source, digest)
     try:

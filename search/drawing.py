@@ -1,5 +1,6 @@
 """A sweep's plots as files in its folder."""
 
+import io
 import json
 import os
 import tempfile
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 BASE_SCORES = "panel/base.json"
 PLOTS = ("pareto.html", "pareto.png")
+SMALL = "pareto-small.png"
+"""For a page that shows pictures in their own size."""
 
 
 def draw(
@@ -32,6 +35,23 @@ def draw(
     for path, content in zip(paths, (html.encode(), png), strict=True):
         replace(path, content)
     return paths
+
+
+def warm_up() -> None:
+    """Imports what plots are drawn with: seconds, once, that are no part of what a plot costs."""
+    import matplotlib.figure  # noqa: F401
+    import plotly.graph_objects  # noqa: F401
+
+
+def shrink(plot: Path) -> Path:
+    """`pareto-small.png`: the plot at half its size, in its folder."""
+    from PIL import Image
+
+    small, buffer = plot.with_name(SMALL), io.BytesIO()
+    with Image.open(plot) as picture:
+        picture.convert("RGB").reduce(2).quantize(128).save(buffer, format="png")
+    replace(small, buffer.getvalue())
+    return small
 
 
 def base_scores(folder: Path) -> dict[str, float] | None:

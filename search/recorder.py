@@ -15,7 +15,7 @@ from analysis.paces import paces
 from search import story
 from search.about import About, about
 from search.confirm.summary import Standing, standing_of
-from search.drawing import BASE_SCORES, draw, replace
+from search.drawing import BASE_SCORES, draw, replace, shrink, warm_up
 from search.front import front_of
 from search.journal import Ended, Event, Ledger, Observed, Proposed
 from search.outage import BackOff, Unreachable, in_short
@@ -163,6 +163,7 @@ class Recorder:
         self._catch_up()
         if self._opened.exception() is not None:
             return
+        self._attempt(warm_up, "plots")
         while (status := self._take_in()) is None:
             self._catch_up()
             if self._queue.empty() and time.monotonic() >= self._next_drawing:
@@ -206,7 +207,8 @@ class Recorder:
         table = self._folder / story.TABLE
         replace(table, story.table(found))
         standing = found.standing.confirmation if found.standing else None
-        return [*draw(found.ledger.table, found.base, self._space, self._folder, standing), table]
+        plots = draw(found.ledger.table, found.base, self._space, self._folder, standing)
+        return [*plots, shrink(plots[-1]), table]
 
     @cached_property
     def _about(self) -> About:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from search.about import About
 from search.budget import of
 from search.confirm.summary import Standing
+from search.drawing import SMALL
 from search.show import SCORE_COLUMNS, Found
 from search.tracking.addresses import Addresses
 from search.words import in_words
@@ -16,14 +17,19 @@ LONGEST = 8000
 """Characters that MLflow takes of a tag, and a description is one."""
 ROWS = 12
 """Of the front in the description; the artifact has all."""
+_ROOM = 3 * "\N{NO-BREAK SPACE}"
 MOST_COMPARED = 20
 """Runs beside each other."""
 
 
 def page(found: Found, addresses: Addresses, about: About) -> str:
-    """Markdown: what was searched, the plot, the pick, the front, how its runs are compared, and what to do with it."""
-    parts = [_head(found, about), *([_plot(addresses), _pick(found)] if found.knee else []), _front(found)]
-    parts += [_compare(found, addresses), _commands(found, about), _guide()]
+    """Markdown. MLflow folds a description after a few lines, so the first say the most: how far, the pick, the links.
+
+    Then the plot, the pick's recipe, the front, how its runs are compared, and what to do with it.
+    """
+    parts = [_head(found, about), _pick_in_short(found), _links(found, addresses), _more(found)]
+    parts += [_plot(addresses), _pick(found)] if found.knee else []
+    parts += [_front(found), _compare(found, addresses), _commands(found, about), _guide()]
     text = "\n\n".join(part for part in parts if part)
     return text if len(text) <= LONGEST else text[: LONGEST - 4] + "\n..."
 
@@ -52,21 +58,44 @@ def table(found: Found) -> bytes:
 
 
 def _head(found: Found, about: About) -> str:
-    config, ledger, space = found.config, found.ledger, found.space
-    plan, traded = config.meter.plan(ledger), " against ".join(o.name for o in space.objectives)
-    ended = of(len(ledger.endings), plan.trials)
+    config, ledger, status = found.config, found.ledger, found.status
+    ended, traded = of(len(ledger.endings), config.meter.plan(ledger).trials), [o.name for o in found.space.objectives]
     knows = f" ({about.words})" if about.words else ""
-    lines = [
-        f"Fine-tunes of `{config.job.base}` that learn **{about.name}**{knows}, searched over the space "
-        f"`{config.space_name}`: {traded}.",
-        f"**{found.status[0].upper()}{found.status[1:]}**: {ended} trials ended, {len(ledger.table)} checkpoints "
-        f"scored, {len(found.front)} on the front, hypervolume **{found.hypervolume:.3f}** (0: nothing, 1: the ideal).",
-    ]
-    if space.requirements:
-        lines.append(f"Required: {', '.join(f'`{each}`' for each in space.requirements)}.")
-    if ledger.learned:
-        sweeps = ", ".join(sorted({each.sweep for each in ledger.learned}))
-        lines.append(f"Proposals began with what {sweeps} found.")
+    return (
+        f"**{status[0].upper()}{status[1:]}**: {ended} trials of the space `{config.space_name}` ended, which "
+        f"fine-tune `{config.job.base}` to **{about.name}**{knows}. {len(ledger.table)} checkpoints, "
+        f"{len(found.front)} on the front of {' and '.join(traded)}, hypervolume **{found.hypervolume:.3f}** "
+        "(0: nothing, 1: the ideal)."
+    )
+
+
+def _pick_in_short(found: Found) -> str:
+    knee = found.knee
+    if knee is None:
+        return ""
+    scores = ", ".join(f"{SCORE_COLUMNS.get(name, name)} {knee.scores[name]:.3f}" for name in _scores(found))
+    return f"**Pick: {knee.name}**, {_whose(found)}: {scores}; {in_words(knee.recipe)}; {knee.steps} steps."
+
+
+def _links(found: Found, addresses: Addresses) -> str:
+    if not found.front:
+        return ""
+    links = [f"[the plot to explore]({addresses.artifact('pareto.html')})"]
+    links += [f"[the front as a table]({addresses.artifact(TABLE)})"]
+    if trials := _trials(found, addresses):
+        links.append(f"[the front's runs in charts]({addresses.charts(found.space.objectives[0].name)})")
+        links += [f"[side by side]({addresses.compared(trials[:MOST_COMPARED])})"] if len(trials) > 1 else []
+    text = ", ".join(links)
+    return f"{text[0]}{text[1].upper()}{text[2:]}."
+
+
+def _more(found: Found) -> str:
+    """What else it was about."""
+    lines = []
+    if required := found.space.requirements:
+        lines.append(f"Required: {', '.join(f'`{each}`' for each in required)}.")
+    if learned := found.ledger.learned:
+        lines.append(f"Proposals began with what {', '.join(sorted({each.sweep for each in learned}))} found.")
     if found.standing is not None:
         lines.append(_confirmed(found.standing))
     return "\n\n".join(lines)
@@ -79,10 +108,7 @@ def _confirmed(standing: Standing) -> str:
 
 
 def _plot(addresses: Addresses) -> str:
-    picture = f"![identity versus pose, the front and its knee]({addresses.file('pareto.png')})"
-    return (
-        f"[{picture}]({addresses.artifact('pareto.html')})\n\nThe plot is a link to `pareto.html`: hover over a point."
-    )
+    return f"![identity versus pose, the front and its knee]({addresses.file(SMALL)})"
 
 
 def _pick(found: Found) -> str:
@@ -93,12 +119,11 @@ def _pick(found: Found) -> str:
     base = found.base or {}
     rows = [[f"**{knee.name}**", *(_number(knee.scores.get(name)) for name in names)]]
     rows += [["untuned base", *(_number(base.get(name)) for name in names)]] if base else []
-    whose = "the confirmed front's knee" if found.confirmed else "the front's knee"
     fields = ", ".join(f"{name} `{_said(value)}`" for name, value in knee.recipe.flat().items())
     drawn = f", drawn as `{knee.label}`" if knee.label else ""
     return "\n\n".join(
         [
-            f"### The pick: {knee.name}, {whose}",
+            f"### The pick: {knee.name}, {_whose(found)}",
             _rows(["", *(SCORE_COLUMNS.get(name, name) for name in names)], rows),
             f"In words: {in_words(knee.recipe)}; {knee.steps} steps, seed {knee.seed}{drawn}.",
             f"Recipe: {fields}.",
@@ -120,15 +145,22 @@ def _front(found: Found) -> str:
 
 def _compare(found: Found, addresses: Addresses) -> str:
     """The one filter."""
-    trials = list(dict.fromkeys(o.trial for o in found.front if o.trial in addresses.runs))
-    if not trials:
+    if not _trials(found, addresses):
         return ""
-    first = f", or [see them side by side]({addresses.compared(trials[:MOST_COMPARED])})" if len(trials) > 1 else ""
     return (
         "### Comparing the front's runs\n\n"
-        f"`{addresses.filter}` finds them: [the runs behind this filter]({addresses.filtered}){first}. "
-        "Tick them and press *Compare* for MLflow's own charts."
+        f"`{addresses.filter}`\n\nThis filter over the runs finds them, in charts and as a table. `front_steps` says "
+        "with which checkpoints; a run's latest scores are those of its last rung."
     )
+
+
+def _trials(found: Found, addresses: Addresses) -> list[str]:
+    """Those on the front that have a run."""
+    return list(dict.fromkeys(o.trial for o in found.front if o.trial in addresses.runs))
+
+
+def _whose(found: Found) -> str:
+    return "the confirmed front's knee" if found.confirmed else "the front's knee"
 
 
 def _commands(found: Found, about: About) -> str:
@@ -166,7 +198,9 @@ def _scores(found: Found) -> list[str]:
 
 
 def _rows(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
+    """Each cell with some room of its own, which MLflow's pages give it none of."""
+    lines = [[cell + _ROOM for cell in line] for line in (heads, *rows)]
+    lines.insert(1, ["---"] * len(heads))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -334,7 +334,7 @@ def _described(config: SweepConfig) -> dict[str, Any]:
     """What MLflow records of the sweep as parameters."""
     space, job = config.space, config.job
     subject = job.storage.subject if job.storage else job.subject
-    return {
+    params = {
         "space": config.space_name, "subject": subject, "base": job.base, "controlnet": job.controlnet,
         "objectives": ", ".join(o.name for o in space.objectives),
         "from": ", ".join(config.earlier), "required": ", ".join(map(str, space.requirements)),
@@ -343,6 +343,7 @@ def _described(config: SweepConfig) -> dict[str, Any]:
         "seed": config.seed, "precision": job.precision, "panel": job.panel.model_dump_json(exclude={"inferences"}),
         INFERENCES_PARAM: json.dumps([inference.model_dump() for inference in job.panel.inferences]),
     }  # fmt: skip
+    return {name: value for name, value in params.items() if value not in (None, "")}
 
 
 @contextmanager

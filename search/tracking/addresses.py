@@ -46,10 +46,13 @@ class Addresses:
         """Finds the runs of the trials on the front."""
         return f"tags.{SWEEP_TAG} = '{self.sweep}' and tags.{FRONT_TAG} = 'yes'"
 
-    @property
-    def filtered(self) -> str:
-        """All runs, through that filter."""
-        return f"{self.experiment}&searchFilter={quote(self.filter)}"
+    def charts(self, metric: str) -> str:
+        """The runs behind that filter in MLflow's charts, best first in a metric.
+
+        By another order than a metric's MLflow would fold them under the sweep's run.
+        """
+        order = f"orderByKey={quote(f'metrics.`{metric}`')}&orderByAsc=false"
+        return f"{self.experiment}&searchFilter={quote(self.filter)}&{order}&compareRunsMode=CHART"
 
     def compared(self, trials: Iterable[str]) -> str:
         """The runs of some trials beside each other."""

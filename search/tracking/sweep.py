@@ -23,6 +23,8 @@ TABLES_TAG = "mlflow.loggedArtifacts"
 """Names the artifacts that MLflow shows as tables, as its `log_table` does."""
 NOTE_TAG = "mlflow.note.content"
 """The description on a run's page, in Markdown."""
+_DIGEST = 12
+"""Characters of a fingerprint that its page has room for."""
 _BATCH = 1000
 """Metrics that a server takes at once."""
 
@@ -247,5 +249,5 @@ def _dataset(about: "About") -> "DatasetInput":
     kind = about.source.partition("://")[0] if "://" in about.source else "local"
     profile = None if about.profile is None else json.dumps(about.profile)
     source = json.dumps({"uri": about.source})
-    entity = Dataset(name=about.name, digest=about.digest, source_type=kind, source=source, profile=profile)
+    entity = Dataset(name=about.name, digest=about.digest[:_DIGEST], source_type=kind, source=source, profile=profile)
     return DatasetInput(entity, [InputTag("mlflow.data.context", "training")])
