@@ -49,7 +49,7 @@ def shrink(plot: Path) -> Path:
 
     small, buffer = plot.with_name(SMALL), io.BytesIO()
     with Image.open(plot) as picture:
-        picture.convert("RGB").reduce(2).quantize(128).save(buffer, format="png")
+        picture.convert("RGB").reduce(2).save(buffer, format="png")
     replace(small, buffer.getvalue())
     return small
 

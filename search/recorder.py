@@ -343,6 +343,9 @@ class Recorder:
     def _draw(self, status: str) -> None:
         """Draws what the page shows; MLflow gets it with what else it is to hear."""
         if not self._ledger.observed:
+            if status != "running":
+                self._attempt(lambda: self._look(status), "plots")
+                self._backlog.append(Call(self._tell))
             return
         began, self._spent = time.thread_time(), 0.0
         self._depot.fetch(self._folder / BASE_SCORES)

@@ -125,8 +125,7 @@ def _pick(found: Found) -> str:
         [
             f"### The pick: {knee.name}, {_whose(found)}",
             _rows(["", *(SCORE_COLUMNS.get(name, name) for name in names)], rows),
-            f"In words: {in_words(knee.recipe)}; {knee.steps} steps, seed {knee.seed}{drawn}.",
-            f"Recipe: {fields}.",
+            f"Recipe: {fields}; {knee.steps} steps, seed {knee.seed}{drawn}.",
         ]
     )
 

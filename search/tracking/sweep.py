@@ -109,7 +109,7 @@ class Tracking:
             self._recall_children(self._client.get_run(self.parent_run_id))
         if trial not in self._children:
             tags = {PARENT_TAG: self.parent_run_id, SWEEP_TAG: self.sweep_name, TRIAL_TAG: trial, SEED_TAG: str(seed)}
-            tags |= {} if confirms is None else {CONFIRMS_TAG: confirms}
+            tags |= {"status": "running"} | ({} if confirms is None else {CONFIRMS_TAG: confirms})
             self._doubtful.add(trial)
             run = self._client.create_run(self._experiment_id, milliseconds(at), tags, trial)
             self._children[trial] = TrialRun(self._client, self._fetch, run.info.run_id, has_params=False)
