@@ -116,15 +116,18 @@ def make(home: Path, trials: int, side: int, objectives: list[str]) -> SweepConf
     return config
 
 
-def opened(page: Path) -> tuple[float, float]:
-    """Seconds until the plot of the front can be pointed at, and until everything is drawn."""
+def opened(page: Path) -> tuple[float, float, float]:
+    """Seconds until the plot of the front can be pointed at and until everything is drawn, and of these the processor's
+    on the page's main thread, which a busy machine does not make more of.
+    """
     from tests.browser import Browser
 
     with Browser(1280, 900, network=False) as browser:
+        browser.measure()
         browser.open(page)
         drawn = browser.wait_for("document.documentElement.dataset.ready", 120)
         first = browser.evaluate("performance.getEntriesByName('front')[0].startTime")
-        return first / 1e3, float(drawn) / 1e3
+        return first / 1e3, float(drawn) / 1e3, browser.worked()
 
 
 def main(
@@ -137,18 +140,23 @@ def main(
         home = Path(folder)
         config = make(home, trials, side, objectives.split(","))
         command = [sys.executable, "-m", "search", "report", "large", "--home", str(home)]
-        writing, opening = [], []
+        writing, working, opening = [], [], []
         for _ in range(times):
-            began = time.perf_counter()
+            began, before = time.perf_counter(), os.times()
             subprocess.run(command, check=True, capture_output=True)
+            after = os.times()
             writing.append(time.perf_counter() - began)
+            spent = after.children_user + after.children_system - before.children_user - before.children_system
+            working.append(spent)
         page = config.folder / report.FILE
         shown = sum(1 for _ in config.folder.glob("trials/*/*/grid.png"))
         print(f"{trials} trials x {len(RUNGS)} rungs, {shown} grids of {side} px; {page.stat().st_size / 1e6:.1f} MB")
-        print(f"written in {min(writing):.1f} to {max(writing):.1f} s")
+        took = f"{min(working):.1f} to {max(working):.1f} s of the processor"
+        print(f"written in {min(writing):.1f} to {max(writing):.1f} s, {took}")
         for _ in range(times):
             opening.append(opened(page))
-        for what, seconds in zip(("the front there", "all drawn"), zip(*opening, strict=True), strict=True):
+        names = ("the front there", "all drawn", "of the processor's time")
+        for what, seconds in zip(names, zip(*opening, strict=True), strict=True):
             print(f"opened in Chromium, {what} in {min(seconds):.2f} to {max(seconds):.2f} s")
 
 

@@ -102,6 +102,15 @@ class Browser:
             self._until(lambda: self._loaded, seconds, f"{address} to load")
         return time.monotonic() - began
 
+    def measure(self) -> None:
+        """From now on `worked` counts, in pages that are opened after this."""
+        self._call("Performance.enable", timeDomain="threadTicks")
+
+    def worked(self) -> float:
+        """Processor seconds of the page's main thread, however much else the machine has to do."""
+        metrics = {each["name"]: each["value"] for each in self._call("Performance.getMetrics")["metrics"]}
+        return float(metrics["TaskDuration"])
+
     def evaluate(self, script: str, frame: int = 0) -> Any:
         """The value of a JavaScript expression, a promise's when it is there, as JSON has it.
 

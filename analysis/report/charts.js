@@ -1,8 +1,6 @@
 "use strict";
-performance.mark("plotly");
-// Draws the page's figures one after the other, so that the first is there at once; all of them before printing.
+// Draws the page's figures: the first at once, the others when they are looked at, all of them before printing.
 const PAGE = JSON.parse(document.getElementById("page-data").textContent);
-performance.mark("parsed");
 const CONFIG = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"] };
 const PAPER = 700; // pixels that a page of paper is wide
 const pending = [];
@@ -23,10 +21,27 @@ function vector(name, attributes, ...children) {
 
 function later(work) { pending.push(work); }
 
+function draw(plot) {
+  if (plot._fullLayout) return;
+  const figure = PAGE.figures[plot.dataset.figure];
+  Plotly.newPlot(plot, figure.data, figure.layout, { ...CONFIG, displayModeBar: false });
+}
+
+function drawAll() {
+  while (pending.length) pending.shift()();
+  document.querySelectorAll(".plot[data-figure]").forEach(draw);
+}
+
+// A figure is drawn when somebody comes near it.
 function drawFigures() {
+  const near = new IntersectionObserver((seen) => seen.filter((each) => each.isIntersecting).forEach((each) => {
+    near.unobserve(each.target);
+    later(() => draw(each.target));
+    if (pending.length === 1) requestIdleCallback(workOff, { timeout: 200 });
+  }), { rootMargin: "700px 0px" });
   for (const plot of document.querySelectorAll(".plot[data-figure]")) {
-    const figure = PAGE.figures[plot.dataset.figure];
-    later(() => Plotly.newPlot(plot, figure.data, figure.layout, { ...CONFIG, displayModeBar: false }));
+    plot.style.minHeight = `${PAGE.figures[plot.dataset.figure].layout.height}px`;
+    near.observe(plot);
   }
 }
 
@@ -44,7 +59,7 @@ function start() {
 }
 
 function resizeAll(width) {
-  while (pending.length) pending.shift()();
+  drawAll();
   for (const plot of document.querySelectorAll(".plot")) {
     if (plot._fullLayout) Plotly.relayout(plot, width ? { width: width(plot), autosize: false } : { width: null, autosize: true });
   }

@@ -51,17 +51,19 @@ def course_figures(courses: Mapping[str, Course], on_gpus: bool) -> dict[str, Fi
     unit, called = time_unit(_most([each.seconds for each in courses.values()]))
     worked, worked_called = time_unit(_most([each.worker_seconds for each in courses.values()]))
     return {
-        "hypervolume over trials": _course_figure({n: (c.trials, c.volume) for n, c in thin.items()}, "trials scored"),
+        "hypervolume over trials": _course_figure(
+            {n: (c.trials, c.volume) for n, c in thin.items()}, "trials", "scored so far"
+        ),
         "hypervolume over time": _course_figure(
-            {n: (c.seconds / unit, c.volume) for n, c in thin.items()}, f"time since the start, {called}"
+            {n: (c.seconds / unit, c.volume) for n, c in thin.items()}, "time", f"{called} since the start"
         ),
         "hypervolume over work": _course_figure(
-            {n: (c.worker_seconds / worked, c.volume) for n, c in thin.items()}, f"time of {whose}, {worked_called}"
+            {n: (c.worker_seconds / worked, c.volume) for n, c in thin.items()}, "work", f"{worked_called} of {whose}"
         ),
     }
 
 
-def _course_figure(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], title: str) -> Figure:
+def _course_figure(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], title: str, about: str) -> Figure:
     lines = []
     for i, (name, (x, y)) in enumerate(curves.items()):
         x, y = [0.0, *map(float, x)], [0.0, *map(float, y)]
@@ -79,7 +81,7 @@ def _course_figure(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]
         "data": lines,
         "layout": layout(
             300,
-            xaxis=axis(title, rangemode="tozero"),
+            xaxis=axis(title, about, rangemode="tozero"),
             yaxis=axis("hypervolume", "higher is better", range=[0, min(1.02, top * 1.12) or 1]),
             showlegend=len(lines) > 1,
         ),

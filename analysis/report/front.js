@@ -71,7 +71,7 @@ function drawnFront(x, y, colour) {
   const behind = POINTS.trial.map((_, i) => i).filter((i) => !isFront.has(i));
   const confirmed = POINTS.confirmed.filter((each) => each.front);
   const sure = confirmed.length > 0;
-  const traces = [points(behind, "scored checkpoint", { size: 6.5, opacity: 0.5, line: { color: INK, width: 0.5 } })];
+  const traces = [points(behind, "scored checkpoint", { size: 6.5, opacity: 0.5, line: { color: INK, width: behind.length > 2000 ? 0 : 0.5 } })];
   const native = POINTS.objectives.length === 2 && x === POINTS.objectives[0].name && y === POINTS.objectives[1].name;
   if (native && POINTS.stairs.length) {
     traces.push({ type: "scatter", mode: "lines", x: POINTS.stairs.map((p) => p[0]), y: POINTS.stairs.map((p) => p[1]),
@@ -140,7 +140,6 @@ function startFront() {
     return select;
   });
   Plotly.newPlot(plot, drawnFront(choice.x, choice.y, choice.colour), frontLayout(choice.x, choice.y, choice.colour), CONFIG);
-  performance.mark("plotted");
   const trail = plot.appendChild(vector("svg", { class: "trail" }));
   const tip = plot.appendChild(element("div", { class: "tip" }));
   plot.on("plotly_hover", ({ points }) => {

@@ -155,15 +155,15 @@ def growth_figures(groups: Sequence[Group]) -> dict[str, Figure]:
     )
     whose = "GPUs" if all(run.on_gpus for run in runs) else "workers"
     return {
-        "hypervolume over trials": _growth(groups, lambda c: c.trials, "trials scored"),
-        "hypervolume over time": _growth(groups, lambda c: c.seconds / unit, f"time since the start, {called}"),
+        "hypervolume over trials": _growth(groups, lambda c: c.trials, "trials", "scored so far"),
+        "hypervolume over time": _growth(groups, lambda c: c.seconds / unit, "time", f"{called} since the start"),
         "hypervolume over work": _growth(
-            groups, lambda c: c.worker_seconds / worked, f"time of {whose}, {worked_called}"
+            groups, lambda c: c.worker_seconds / worked, "work", f"{worked_called} of {whose}"
         ),
     }
 
 
-def _growth(groups: Sequence[Group], across: Any, title: str) -> Figure:
+def _growth(groups: Sequence[Group], across: Any, title: str, about: str) -> Figure:
     lines, top = [], 0.0
     for g, group in enumerate(groups):
         for k, run in enumerate(group.runs):
@@ -180,7 +180,7 @@ def _growth(groups: Sequence[Group], across: Any, title: str) -> Figure:
                 }
             )  # fmt: skip
     up = axis("hypervolume", "higher is better", range=[0, min(1.02, top * 1.12) or 1])
-    return {"data": lines, "layout": layout(320, xaxis=axis(title, rangemode="tozero"), yaxis=up)}
+    return {"data": lines, "layout": layout(320, xaxis=axis(title, about, rangemode="tozero"), yaxis=up)}
 
 
 def compare_html(

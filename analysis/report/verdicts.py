@@ -10,6 +10,9 @@ from analysis.course import Course
 from analysis.pareto import Floats
 from spaces import REFERENCE_LOSS, Objective, Observation, Requirements, front_losses
 
+ENOUGH = 6
+"""Pairs from which on a test of their signs can tell: with fewer its p is above 0.05 whatever they are."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -33,6 +36,8 @@ class Verdict:
         """Whether it is a difference."""
         if self.p is None:
             return "cannot be told: repeat both three times or more"
+        if 1 < self.pairs < ENOUGH:
+            return f"cannot be told: the test has p {self.p:.2g}, and from {ENOUGH} pairs on it can be below 0.05"
         return f"significant, p {self.p:.2g}" if self.p < 0.05 else f"no significant difference, p {self.p:.2g}"
 
 

@@ -77,6 +77,7 @@ def test_a_phone_scrolls_one_way_and_paper_has_every_figure(page, tmp_path):
         browser.resize(390, 844, scale=2, phone=True)
         opened(browser, page)
         assert browser.evaluate("document.documentElement.scrollWidth") == 390
+        assert not browser.evaluate("[...document.querySelectorAll('.plot')].every(plot => plot._fullLayout)")
         assert browser.print(tmp_path / "page.pdf").stat().st_size > 50_000
         drawn = browser.evaluate("[...document.querySelectorAll('.plot')].every(plot => plot._fullLayout)")
         assert drawn and not browser.errors
