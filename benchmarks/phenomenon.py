@@ -140,13 +140,21 @@ def draw(values: dict[tuple[str, int, str], np.ndarray], base: dict[str, float],
     figure.savefig(path, dpi=110)
 
 
+def folder_of(work: Path) -> Path:
+    """Where the fine-tunes of today's base are kept: of another one they would be others."""
+    from trainables.base import Base
+
+    return work / Base.load("puppets").fingerprint
+
+
 def collect(seeds: int, workers: int, work: Path) -> list[dict[str, Any]]:
     """All fine-tunes' rows, trained now or before."""
-    work.mkdir(parents=True, exist_ok=True)
+    folder = folder_of(work)
+    folder.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers share the cores
     rows: list[dict[str, Any]] = []
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        waiting = [pool.submit(run, name, seed, str(work)) for seed in range(seeds) for name in RECIPES]
+        waiting = [pool.submit(run, name, seed, str(folder)) for seed in range(seeds) for name in RECIPES]
         for number, finished in enumerate(as_completed(waiting), 1):
             rows += finished.result()
             print(f"{number} of {len(waiting)} fine-tunes", flush=True)
@@ -160,7 +168,7 @@ def main(
     out: Annotated[Path, typer.Option()] = Path("docs/phenomenon.png"),
 ) -> None:
     rows = collect(seeds, workers, work)
-    base = json.loads((work / "panel" / "base.json").read_text())["scores"]
+    base = json.loads((folder_of(work) / "panel" / "base.json").read_text())["scores"]
     values = table(rows)
     report(values, base)
     draw(values, base, out)

@@ -96,7 +96,8 @@ class World:
 
     def submit(self, subject: Path | None = None) -> tuple[object, ...]:
         return (
-            "submit", self.space, "--subject", subject or self.subject, "--name", "one", "--trials", TRIALS, *self.at,
+            "submit", self.space, "--subject", subject or self.subject, "--name", "one", "--trials", TRIALS,
+            "--gpus-per-trial", 0, *self.at,
         )  # fmt: skip
 
     def pace(self, seconds: float) -> None:
