@@ -71,7 +71,8 @@ function drawnFront(x, y, colour) {
   const behind = POINTS.trial.map((_, i) => i).filter((i) => !isFront.has(i));
   const confirmed = POINTS.confirmed.filter((each) => each.front);
   const sure = confirmed.length > 0;
-  const traces = [points(behind, "scored checkpoint", { size: 6.5, opacity: 0.5, line: { color: INK, width: behind.length > 2000 ? 0 : 0.5 } })];
+  const edge = { color: INK, width: behind.length > 2000 ? 0 : 0.5 };
+  const traces = [points(behind, "scored checkpoint", { size: 6.5, line: edge }, { opacity: 0.5 })];
   const native = POINTS.objectives.length === 2 && x === POINTS.objectives[0].name && y === POINTS.objectives[1].name;
   if (native && POINTS.stairs.length) {
     traces.push({ type: "scatter", mode: "lines", x: POINTS.stairs.map((p) => p[0]), y: POINTS.stairs.map((p) => p[1]),
