@@ -32,7 +32,7 @@ function valuesOf(name) { return name === "steps" ? POINTS.steps : POINTS.scores
 
 function axisOf(name) {
   const objective = POINTS.objectives.find((o) => o.name === name);
-  const small = (text) => `<br><span style="font-size:12px">${text}</span>`;
+  const small = (text) => `<br><span style="font-size:${innerWidth < 560 ? 10 : 12}px">${text}</span>`;
   const title = objective
     ? `<b>${name} (${objective.direction === "maximize" ? "higher" : "lower"} is better)</b>` + small(objective.about)
     : `<b>${name}</b>` + (name === "steps" ? small("optimizer steps behind a checkpoint") : "");
