@@ -315,18 +315,22 @@ def _cost(choice: Choice) -> str:
     for each in choice.exchanges:
         if name in (each.start, each.end):
             other, sign = (each.end, 1) if each.start == name else (each.start, -1)
-            moved = " and ".join(f"{of} {signed(sign * change.value)}" for of, change in each.changes.items())
-            said.append(f"{other} has {moved}{_rate(choice, each)}")
+            moved = ", ".join(f"{of} {signed(sign * change.value)}" for of, change in each.changes.items())
+            said.append(f"{other} ({moved}{_rate(choice, each, sign)})")
     if not said:
         return "Nothing else is on the front: there is nothing to trade."
-    return f"Next to it on the front, {'; '.join(said[:3])}."
+    return f"Next to it on the front: {'; '.join(said[:3])}."
 
 
-def _rate(choice: Choice, each: Exchange) -> str:
+def _rate(choice: Choice, each: Exchange, sign: int) -> str:
     if each.rate is None:
         return ""
     first, second = choice.picked.scores
-    return f", {each.rate:.2g} {second} for 1 {first}"
+    return (
+        f": {first} given up buys {each.rate:.2g} x {second}"
+        if sign > 0
+        else f": {first} costs {each.rate:.2g} x {second}"
+    )
 
 
 def _rivals(choice: Choice) -> str:

@@ -8,14 +8,14 @@ little of is said to be too little.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from analysis.choice import Contest, contest_of
 from analysis.confirmed import Confirmation
 from analysis.coordinates import DRAWN, STEPS, Coordinates, coordinates
-from analysis.differences import LEAST, Difference, adjusted_for, paired, superiority, welch
+from analysis.differences import LEAST, Difference, adjusted_for, paired, superiority, to_json, welch
 from analysis.effects import by_trial
 from analysis.pareto import Floats, non_dominated
 from spaces import Choice, Observation, Range, Recipe, Space
@@ -46,6 +46,10 @@ class Finding:
     numbers: Mapping[str, Difference]
     """By score, or by what else was measured."""
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"about": self.about, "text": self.text, "verdict": self.verdict, "numbers": to_json(self.numbers)}
+
 
 @dataclass(frozen=True)
 class Contrast:
@@ -72,7 +76,8 @@ def findings(
     scores = list(dict.fromkeys([*(o.name for o in space.objectives), *seen]))
     found = [_held(table, contest, name) for name in ("rank", STEPS) if table.of(name) is not None]
     found += [_of_steps(table, scores)] if table.of(STEPS) is not None else []
-    found += [_of(table, contrast, scores) for contrast in _contrasts(table)]
+    means = {score: by_trial(table, score) for score in scores}
+    found += [_of(table, contrast, means) for contrast in _contrasts(table)]
     return tuple(each for each in found if each is not None)
 
 
@@ -100,14 +105,13 @@ def _keys_and_values(recipe: Recipe) -> bool | None:
     return recipe.unet == "full-kv" or recipe.targets == "cross-kv"
 
 
-def _of(table: Coordinates, contrast: Contrast, scores: Sequence[str]) -> Finding:
+def _of(table: Coordinates, contrast: Contrast, all_means: Mapping[str, Mapping[str, float]]) -> Finding:
     sides = {o.trial: contrast.belongs(o.recipe) for o in table.observations}
     sides = {trial: side for trial, side in sides.items() if side is not None}
     these = sum(sides.values())
     others, equal = len(sides) - these, _others(table, contrast, sides)
     numbers = {}
-    for score in scores:
-        means = by_trial(table, score)
+    for score, means in all_means.items():
         there = np.array([trial in means for trial in sides])
         group, values = np.array(list(sides.values()))[there], np.array([means[t] for t in sides if t in means])
         numbers[score] = (welch(values[group], values[~group]) if equal is None

@@ -1,9 +1,9 @@
 """Draws a picture with one of a sweep's fine-tunes."""
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from search.choosing import NAMED, not_there, preferred_of
 from search.confirm.adapters import best_seeds
 from search.confirm.choose import Search
 from search.journal import Observed
@@ -15,11 +15,9 @@ from trainables.checksums import SUFFIX, check
 if TYPE_CHECKING:
     from trainables.base import Base, Precision
 
-PICK = re.compile(r"(?P<trial>[^@]+)@(?P<steps>\d+)(:(?P<label>.+))?")
-
 
 def pick(found: Found, wanted: str) -> Observation:
-    """The observation that `knee` or `TRIAL@STEPS` names, or `TRIAL@STEPS:LABEL` where it was drawn in several ways.
+    """The observation that `knee`, weights such as `identity=2,pose=1`, `TRIAL@STEPS` or `TRIAL@STEPS:LABEL` mean.
 
     InputError lists those of the front, whose adapters are kept.
     """
@@ -27,16 +25,15 @@ def pick(found: Found, wanted: str) -> Observation:
         required = ", ".join(map(str, found.space.requirements))
         none = f"has no observation that meets {required}" if found.ledger.table else "has no observation yet"
         raise InputError(found.config.name, none)
-    if wanted == "knee":
-        return kept(found, found.knee)
-    match = PICK.fullmatch(wanted)
+    if (preferred := preferred_of(found, wanted)) is not None:
+        return kept(found, preferred)
+    match = NAMED.fullmatch(wanted)
     key = (match["trial"], int(match["steps"])) if match else None
     if key and (event := _observed(found, *key)) is not None and _adapter(found, *key).is_dir():
         for observation in event.observations:
             if observation.label == (match["label"] or ""):
                 return observation
-    there = ", ".join(o.name for o in found.front)
-    raise InputError("--pick", f"{wanted!r} should be knee, or a checkpoint whose adapter is kept: {there}")
+    raise not_there(found, wanted, "a checkpoint whose adapter is kept")
 
 
 def kept(found: Found, observation: Observation) -> Observation:

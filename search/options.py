@@ -9,6 +9,9 @@ import typer
 
 Home = Annotated[Path, typer.Option(envvar="POSEFRONT_HOME", help="Where sweeps, their record and caches are kept.")]
 Name = Annotated[str, typer.Argument(help="The sweep's name.")]
+Pick = Annotated[
+    str, typer.Option(help="knee, weights such as identity=2,pose=1, or TRIAL@STEPS[:LABEL] as `show` names them.")
+]
 Jobs = Annotated[
     str | None,
     typer.Option(help="A cluster's dashboard, such as http://127.0.0.1:8265; default: sweeps on this machine."),

@@ -5,18 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.choice import choose, recommend
+from analysis.choice import recommend
 from analysis.confirmed import Confirmation
 from analysis.course import Course, course
 from analysis.paces import paces
-from analysis.preference import parse_preference
 from analysis.report import Material, Rival, report_html
 from analysis.spending import spending
 from analysis.stops import stops
 from search.budget import gpu_share
+from search.choosing import choice_of, not_there
 from search.comparable import check_same_panel
 from search.drawing import replace
-from search.generate import PICK
 from search.outage import in_short
 from search.pictures import album_of
 from search.show import Found
@@ -102,21 +101,18 @@ def material_of(found: Found, pick: str, rivals: Sequence[Found], command: str, 
 
 
 def picked(found: Found, wanted: str, prefer: str | None) -> tuple[Observation | None, list[str]]:
-    """What `knee`, a preference or an observation's name means, and why that one; None without a front.
+    """What `knee`, weights, a preference or an observation's name means, and why that one; None without a front.
 
     InputError where there is none.
     """
-    confirmation = _confirmation(found)
-    if wanted == "knee":
-        weights = parse_preference(prefer, found.space.objectives) if prefer else None
-        choice = choose(found.ledger.table, found.space, confirmation, weights)
-        return (choice.pick, list(recommend(choice))) if choice else (None, [])
-    if prefer:
+    if prefer and wanted != "knee":
         raise InputError("--prefer", "goes with no --pick: it says which one to pick")
+    if wanted == "knee" or "=" in wanted:
+        choice = choice_of(found, prefer) if wanted == "knee" else choice_of(found, wanted, "--pick")
+        return (choice.pick, list(recommend(choice))) if choice else (None, [])
     chosen = next((o for o in found.ledger.table if o.name == wanted), None)
-    if chosen is None or not PICK.fullmatch(wanted):
-        there = ", ".join(o.name for o in found.front) or "none yet"
-        raise InputError("--pick", f"{wanted!r} should be knee, or an observation such as those on the front: {there}")
+    if chosen is None:
+        raise not_there(found, wanted, "an observation such as those on the front")
     return chosen, ["It was asked for."]
 
 

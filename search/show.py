@@ -2,18 +2,24 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from analysis.choice import Choice, recommend
+from analysis.findings import Finding, findings
 from analysis.paces import paces
+from analysis.sketch import ASCII, WIDTH, Marks, legend, sketch
 from search import journal, remote
 from search.budget import in_hold, of
+from search.choosing import choice_of
 from search.config import SweepConfig
 from search.confirm.summary import Standing, standing_of
 from search.drawing import BASE_SCORES, base_scores
@@ -21,7 +27,7 @@ from search.front import check_scores, front_of, hypervolume_of, knee_of
 from search.journal import Ledger
 from search.lease import is_driven
 from search.words import in_words
-from spaces import Observation, Requirements, Space, violation
+from spaces import InputError, Observation, Requirements, Space, violation
 
 SCORE_COLUMNS = {"identity": "identity", "pose": "pose", "pose_plain": "plain", "pose_hard": "hard", "drift": "drift"}
 """What the table calls them."""
@@ -57,8 +63,11 @@ class Found:
         return [by_key[each.key] for each in self.standing.confirmation.front]
 
 
-def find(home: Path, name: str, where: str | None = None) -> Found:
-    """Reads a sweep, running or not, of the home or of the storage `where`. InputError when there is none."""
+def find(home: Path, name: str, where: str | None = None, required: Requirements = ()) -> Found:
+    """Reads a sweep, running or not, of the home or of the storage `where`, as if more had been required of it.
+
+    InputError when there is none, or nothing of it has a score that is required.
+    """
     settings = remote.locate(home, name, where)
     fetch = Found.fetch
     if settings.job.storage is not None:
@@ -68,8 +77,13 @@ def find(home: Path, name: str, where: str | None = None) -> Found:
         fetch(settings.folder / BASE_SCORES)
     ledger, space = journal.read(settings.folder), settings.space
     check_scores(ledger.table, space, settings.folder / journal.FILE)
+    for each in required:
+        if ledger.table and not any(each.name in o.scores for o in ledger.table):
+            there = ", ".join(ledger.table[0].scores)
+            raise InputError("--require", f"{name} has no score {each.name!r}; it has {there}")
+    space = replace(space, requirements=(*space.requirements, *required))
     standing = standing_of(settings.folder, ledger, space)
-    return found_in(settings, ledger, _status(settings, ledger), standing, fetch)
+    return found_in(settings, ledger, _status(settings, ledger), standing, fetch, space)
 
 
 def found_in(
@@ -78,9 +92,10 @@ def found_in(
     status: str,
     standing: Standing | None,
     fetch: Callable[[Path], None] = Found.fetch,
+    space: Space | None = None,
 ) -> Found:
-    """What a ledger comes to."""
-    table, space = ledger.table, settings.space
+    """What a ledger comes to, in the sweep's own space unless another is given."""
+    table, space = ledger.table, space or settings.space
     return Found(
         config=settings,
         space=space,
@@ -103,10 +118,10 @@ def _knee(table: Sequence[Observation], space: Space, standing: Standing | None)
     return next(o for o in table if o.key == confirmed.key)
 
 
-def as_json(found: Found) -> str:
+def as_json(found: Found, prefer: str | None = None) -> str:
     """One object: sweep, status, objectives, trials (how many), observations, front, knee, hypervolume, devices,
-    tried, required, confirmation (null without one)."""
-    ledger = found.ledger
+    tried, required, confirmation (null without one), choice (null without a front), findings."""
+    ledger, choice = found.ledger, choice_of(found, prefer)
     document = {
         "sweep": found.config.name,
         "status": found.status,
@@ -120,13 +135,22 @@ def as_json(found: Found) -> str:
         "tried": [_trial(ledger, trial) for trial in ledger.proposals],
         "required": [str(each) for each in found.space.requirements],
         "confirmation": found.standing and found.standing.to_json(),
+        "choice": choice and choice.to_json() | {"recipe": choice.pick.recipe.model_dump()},
+        "findings": [each.to_json() for each in findings_of(found)],
     }
     return json.dumps(document, indent=2, allow_nan=False)
 
 
-def to_console(found: Found, console: Console) -> None:
-    """The front as a table, the knee's recipe, and what failed."""
-    ledger, meter = found.ledger, found.config.meter
+def findings_of(found: Found) -> tuple[Finding, ...]:
+    """What the numbers say, in words."""
+    confirmation = found.standing.confirmation if found.standing and found.standing.usable else None
+    return findings(found.ledger.table, found.space, confirmation)
+
+
+def to_console(found: Found, console: Console, prefer: str | None = None) -> None:
+    """The front as a plot and a table, what to take and why, its recipe, and what failed."""
+    ledger, meter, choice = found.ledger, found.config.meter, choice_of(found, prefer)
+    pick = choice.pick if choice else None
     ended = f"{of(len(ledger.endings), meter.plan(ledger).trials)} trials ended"
     console.print(f"[bold]{found.config.name}[/]: {found.status}, {ended}, {len(ledger.table)} observations, "
                   f"hypervolume {found.hypervolume:.4f}", highlight=False)  # fmt: skip
@@ -141,19 +165,17 @@ def to_console(found: Found, console: Console) -> None:
         console.print("No observation is on the front." if ledger.table else "No observation yet.")
     else:
         wide = console.width >= WIDE
-        console.print(_front_table(found, wide))
+        _sketch(found, pick, console)
+        console.print(_front_table(found, wide, pick))
         if not wide:
             console.print(_recipes(found))
     if found.standing is not None:
-        _confirmation(found, found.standing, console)
-    if found.knee is not None:
-        whose = "the confirmed front's knee" if found.confirmed else "the front's knee"
-        console.print(
-            f"\nRecommended ({whose}): {found.knee.trial} at {found.knee.steps} steps"
-            + (f", drawn as {found.knee.label}" if found.knee.label else ""),
-            highlight=False,
-        )
-        console.print(recipe_yaml(found.knee), markup=False, highlight=False)
+        _confirmation(found, found.standing, console, pick)
+    if differing := [each.text for each in findings_of(found) if each.verdict == "difference"]:
+        console.print("\n[bold]What differed[/] (a search is no experiment; `posefront report` has the rest):")
+        console.print(_listed(differing))
+    if choice is not None:
+        _choice(found, choice, console)
     devices = paces(ledger.table, found.space.rungs)
     if len(devices) > 1:
         console.print("\nDevices:", highlight=False)
@@ -169,11 +191,54 @@ def to_console(found: Found, console: Console) -> None:
         console.print(f"{in_hold(ledger)}: {go_on} goes on with it.", highlight=False)
 
 
-def _confirmation(found: Found, standing: Standing, console: Console) -> None:
+def _sketch(found: Found, pick: Observation | None, console: Console) -> None:
+    """The first two objectives: of all as scored, or once there is a confirmed front of what was tried again."""
+    marks = ASCII if console.options.ascii_only else Marks()
+    x, y, *others = found.space.objectives
+    if found.confirmed:
+        tried = [each for each in found.standing.confirmation.candidates if each.means]
+        scores, keys = [each.means for each in tried], [each.key for each in tried]
+        front, base = [i for i, each in enumerate(tried) if each.on_front], found.standing.confirmation.base
+        called, names = "confirmed front", {i: tried[i].name for i in front}
+    else:
+        table = found.ledger.table
+        scores, keys, base = [o.scores for o in table], [o.key for o in table], found.base
+        on = {o.key for o in found.front}
+        front, called = [i for i, key in enumerate(keys) if key in on], "front"
+        names = {i: table[i].name for i in front}
+    points = np.array([[each[x.name], each[y.name]] for each in scores])
+    at = keys.index(pick.key) if pick is not None else None
+    untuned = (base[x.name], base[y.name]) if base and x.name in base and y.name in base else None
+    lines = sketch(points, front, at, untuned, names, (x, y), marks, min(WIDTH, max(20, console.width - 20)))
+    if others:
+        called += f" (also of {', '.join(o.name for o in others)})"
+    for line in ["", *lines, legend(marks, "the pick", called, untuned is not None), ""]:
+        console.print(line, markup=False, highlight=False, no_wrap=True)
+
+
+def _choice(found: Found, choice: Choice, console: Console) -> None:
+    """What to take, why in three lines, and its recipe."""
+    pick = choice.pick
+    whose = "confirmed front" if found.confirmed else "front"
+    how = f"the {whose}'s knee" if choice.prefer is None else f"the {whose}'s best for {choice.prefer}"
+    drawn = f", drawn as {pick.label}" if pick.label else ""
+    console.print(f"\n[bold]Recommended[/] ({how}): {pick.trial} at {pick.steps} steps{drawn}", highlight=False)
+    console.print(_listed(recommend(choice)))
+    console.print(recipe_yaml(pick), markup=False, highlight=False)
+
+
+def _listed(lines: Sequence[str]) -> Table:
+    table = Table.grid(padding=(0, 1))
+    for line in lines:
+        table.add_row("-", Text(line))
+    return table
+
+
+def _confirmation(found: Found, standing: Standing, console: Console, pick: Observation | None) -> None:
     """What was tried again: the confirmed front, then what was on the front as scored and is not on it."""
     console.print(f"\nConfirmation: {standing.in_words}.", highlight=False)
     if standing.usable:
-        console.print(_confirmed_table(found, standing))
+        console.print(_confirmed_table(found, standing, pick))
     for each in standing.confirmation.candidates:
         if each.missed:
             console.print(f"{each.name} misses {', '.join(each.missed)} on the panel that is new.", highlight=False)
@@ -188,7 +253,7 @@ def _confirmation(found: Found, standing: Standing, console: Console) -> None:
         console.print(f"`posefront confirm {found.config.name}` goes on with it.", highlight=False)
 
 
-def _confirmed_table(found: Found, standing: Standing) -> Table:
+def _confirmed_table(found: Found, standing: Standing, pick: Observation | None) -> Table:
     """Means with their 95 % intervals on the panel that is new, beside what the search scored."""
     objectives, before = found.space.objectives, {o.key: o for o in found.ledger.table}
     table = Table("checkpoint", title="The confirmed front, and what is not on it", title_justify="left")
@@ -202,7 +267,7 @@ def _confirmed_table(found: Found, standing: Standing) -> Table:
         values = [_with_half(each.means.get(o.name), each.halves.get(o.name)) for o in objectives]
         scored = " ".join(f"{before[each.key].scores[o.name]:.3f}" for o in objectives) if beside else None
         odds = "" if each.chance is None else f"{each.chance:.0%}"
-        style = "bold green" if each == standing.confirmation.knee else None if each.on_front else "dim"
+        style = "bold green" if pick and each.key == pick.key else None if each.on_front else "dim"
         table.add_row(each.name, *values, odds, str(each.seeds), *([scored] if scored else []), style=style)
     if (base := standing.confirmation.base) is not None:
         values = [f"{base[o.name]:.3f}" for o in objectives]
@@ -235,7 +300,7 @@ def recipe_yaml(observation: Observation) -> str:
     return yaml.safe_dump(fields, sort_keys=False).rstrip()
 
 
-def _front_table(found: Found, wide: bool) -> Table:
+def _front_table(found: Found, wide: bool, pick: Observation | None) -> Table:
     """A row for each observation by the name that `--pick` takes; where there is room, with its recipe."""
     shown = dict.fromkeys([*(o.name for o in found.space.objectives), *SCORE_COLUMNS])
     scores = [name for name in shown if all(name in o.scores for o in found.front)]
@@ -248,7 +313,7 @@ def _front_table(found: Found, wide: bool) -> Table:
     for o in found.front:
         values = [f"{o.scores[name]:.3f}" for name in scores]
         recipe = [in_words(o.recipe)] if wide else []
-        table.add_row(o.name, *values, *recipe, style="bold green" if found.knee == o else None)
+        table.add_row(o.name, *values, *recipe, style="bold green" if pick == o else None)
     if found.base is not None:
         values = [f"{found.base[name]:.3f}" if name in found.base else "" for name in scores]
         table.add_row("untuned base", *values, *([""] if wide else []), style="dim")

@@ -12,7 +12,11 @@ def export(
     name: Name,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")],
     pick: Annotated[
-        str, typer.Option(help="knee, front for all of it, or TRIAL@STEPS[:LABEL] as `show` names them.")
+        str,
+        typer.Option(
+            help="knee, weights such as identity=2,pose=1, TRIAL@STEPS[:LABEL] as `show` names them, or front for all "
+            "of it."
+        ),
     ] = "knee",
     form: Annotated[
         Literal["diffusers", "kohya", "merged"],

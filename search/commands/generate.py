@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from search.options import Home, Name, Storage
+from search.options import Home, Name, Pick, Storage
 
 
 def generate(
@@ -13,7 +13,7 @@ def generate(
     pose: Annotated[Path, typer.Option(help="JSON file with skeleton, size and keypoints.")],
     prompt: Annotated[str, typer.Option(help="What to draw; the subject's token names it.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the picture goes.")],
-    pick: Annotated[str, typer.Option(help="knee, or TRIAL@STEPS[:LABEL] as `show` names them.")] = "knee",
+    pick: Pick = "knee",
     seed: Annotated[int, typer.Option(min=0, help="Of the picture's noise.")] = 0,
     lora_scale: Annotated[
         float | None, typer.Option(min=0, max=4, help="Factor on what was trained; default: the pick's.")

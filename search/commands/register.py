@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from search.options import Home, Name, Storage
+from search.options import Home, Name, Pick, Storage
 
 
 def register(
     name: Name,
-    pick: Annotated[str, typer.Option(help="knee, or TRIAL@STEPS[:LABEL] as `show` names them.")] = "knee",
+    pick: Pick = "knee",
     model: Annotated[
         str | None, typer.Option("--as", help="The registered model's name; default: the sweep's.")
     ] = None,

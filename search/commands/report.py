@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from search.options import Home, Name, Storage
+from search.options import Home, Name, Pick, Storage
 
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Another file than the one in the sweep's folder.")]
 
@@ -15,9 +15,7 @@ def report(
     against: Annotated[
         list[str] | None, typer.Option(help="Another sweep, scored on the same panel, to hold its hypervolume beside.")
     ] = None,
-    pick: Annotated[
-        str, typer.Option(help="The observation to mark and explain: knee, or TRIAL@STEPS[:LABEL] as `show` names it.")
-    ] = "knee",
+    pick: Pick = "knee",
     prefer: Annotated[
         str | None, typer.Option(help="What counts, such as identity=2,pose=1; in the place of the knee.")
     ] = None,

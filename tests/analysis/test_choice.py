@@ -73,7 +73,10 @@ def test_without_noise_the_pick_is_sure_and_nothing_is_like_it():
     assert first.changes["identity"].value == pytest.approx(-0.1) and first.changes["pose"].clear
     why, cost, rivals = recommend(found)
     assert "t0002@100 is the front's knee: identity 0.600 and pose 0.850; so it is in 100%" in why
-    assert "t0003@100 has identity +0.100 and pose -0.550" in cost and "each of the 3 rivals differs" in rivals
+    assert (
+        "t0003@100 (identity +0.100, pose -0.550: identity costs 5.5 x pose)" in cost
+        and "each of the 3 rivals differs" in rivals
+    )
 
 
 def test_a_preference_takes_another_member():

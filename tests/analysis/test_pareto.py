@@ -3,6 +3,7 @@
 import itertools
 import time
 
+import moocore
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -198,3 +199,39 @@ def test_thousands_of_points_are_ranked_at_once():
     rank_layers(points)
     hypervolume_contributions(points, 1.0)
     assert time.process_time() - start < 0.5
+
+
+@settings(deadline=None, max_examples=50)
+@given(point_sets(most=30))
+def test_fronts_layers_volumes_and_contributions_agree_with_moocore(points):
+    reference = np.full(points.shape[1], 1.5001)
+    if not len(points):
+        return
+    assert (non_dominated(points) == moocore.is_nondominated(points, keep_weakly=True)).all()
+    assert (rank_layers(points) == moocore.pareto_rank(points)).all()
+    if points.shape[1] > 1:
+        assert hypervolume(points, reference) == pytest.approx(moocore.hypervolume(points, ref=reference), abs=1e-9)
+        expected = moocore.hv_contributions(points, ref=reference, ignore_dominated=False)
+        assert hypervolume_contributions(points, reference) == pytest.approx(expected, abs=1e-9)
+
+
+DEGENERATE = {
+    "one point": lambda n, m, g: np.full((1, m), 0.5),
+    "duplicates of one": lambda n, m, g: np.full((n, m), 0.5),
+    "all but one dominated": lambda n, m, g: np.vstack([np.zeros(m), g.random((n - 1, m)) + 0.01]),
+    "a chain": lambda n, m, g: np.repeat(np.arange(n)[:, None] / n, m, axis=1),
+    "ties": lambda n, m, g: g.integers(0, 5, (n, m)) / 5,
+    "random": lambda n, m, g: g.random((n, m)),
+}
+
+
+@pytest.mark.parametrize("m", [1, 2, 3, 4])
+@pytest.mark.parametrize("kind", DEGENERATE)
+def test_ten_thousand_points_agree_with_moocore(kind, m):
+    points = DEGENERATE[kind](300 if kind == "a chain" and m != 2 else 10_000, m, np.random.default_rng(m))
+    assert (non_dominated(points) == moocore.is_nondominated(points, keep_weakly=True)).all()
+    if m < 3 or kind != "random":
+        assert (rank_layers(points) == moocore.pareto_rank(points)).all()
+    if 1 < m < 4 or len(points[non_dominated(points)]) < 100:
+        expected = moocore.hypervolume(points, ref=[1.1] * m) if m > 1 else 1.1 - points.min()
+        assert hypervolume(points, 1.1) == pytest.approx(expected, rel=1e-9)

@@ -54,7 +54,9 @@ def test_show_prints_json(home, monkeypatch, capsys):
     assert call(monkeypatch, "show", "small", "--json", "--home", home) == 0
     found = json.loads(capsys.readouterr().out)
     keys = ("sweep", "status", "objectives", "trials", "observations", "front", "knee", "hypervolume")
-    assert tuple(found) == (*keys, "devices", "tried", "required", "confirmation")
+    assert tuple(found) == (*keys, "devices", "tried", "required", "confirmation", "choice", "findings")
+    assert found["choice"]["pick"] == "t0001@20" and found["choice"]["rule"] == "knee"
+    assert len(found["choice"]["why"]) == 3 and found["choice"]["recipe"]["rank"] == 4
     assert (found["sweep"], found["status"]) == ("small", "interrupted")
     assert found["objectives"] == [{"name": name, "direction": "maximize"} for name in ("identity", "pose")]
     assert len(found["observations"]) == 8 and found["trials"] == 3
@@ -73,6 +75,17 @@ def test_show_prints_the_front_the_recipe_and_the_failures(home, monkeypatch, ca
     assert "t0003 failed: ValueError: no" in text and "posefront resume small" in text
 
 
+def test_show_goes_by_what_is_preferred_and_required(home, monkeypatch, capsys):
+    assert call(monkeypatch, "show", "small", "--prefer", "identity=9,pose=1", "--home", home) == 0
+    text = capsys.readouterr().out
+    assert "Recommended (the front's best for identity=9,pose=1): t0002 at 20 steps" in text and "rank: 8" in text
+    assert "◆ t0002@20" in text and "● t0001@10" in text and max(map(len, text.splitlines())) <= 80
+    assert call(monkeypatch, "show", "small", "--require", "identity < 0.6", "--json", "--home", home) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["required"] == ["identity < 0.6"] and all(o["scores"]["identity"] < 0.6 for o in found["front"])
+    assert found["knee"]["trial"] == found["choice"]["pick"][:5]
+
+
 def test_the_home_may_come_from_the_environment(home, monkeypatch, capsys):
     monkeypatch.setenv("POSEFRONT_HOME", str(home))
     assert call(monkeypatch, "show", "small", "--json") == 0
@@ -82,6 +95,7 @@ def test_pick(home):
     found = show.find(home, "small")
     assert (pick(found, "knee").trial, pick(found, "knee").steps) == ("t0001", 20)
     assert pick(found, "t0002@20").scores["identity"] == 0.9
+    assert pick(found, "identity=9,pose=1").name == "t0002@20" and pick(found, "pose=1").name == "t0001@10"
     assert pick(found, "t0001@20:cfg3-cn1-lora0.5").inference == Inference(lora_scale=0.5)
     for wrong in ("t0002@10", "t0001@20:cfg4-cn1-lora1", "t0009@10", "best", "t0001"):
         with pytest.raises(InputError, match="t0001@10"):
@@ -100,6 +114,9 @@ def test_pick(home):
         (["sweep", "puppets", "--name", "a/b"], "--name: 'a/b' should be"),
         (["sweep", "puppets", "--home", "/dev/null/runs"], "--home: /dev/null/runs cannot be written"),
         (["sweep", "puppets", "--subject", "SUBJECT", "--cpus-per-trial", "0"], "cpus_per_trial"),
+        (["show", "small", "--prefer", "drift=1"], "--prefer: 'drift' in 'drift=1' is not traded in this sweep"),
+        (["show", "small", "--require", "oks > 0"], "--require: small has no score 'oks'; it has identity, pose"),
+        (["generate", "small", "--pose", "/x", "--prompt", "x", "-o", "x.png", "--pick", "pose=no"], "--pick: 'no'"),
         (["show", "other"], "other: is not a sweep under"),
         (["resume", "other"], "there are: small"),
         (["generate", "small", "--pose", "/no.json", "--prompt", "x", "-o", "x.png"], "/no.json: cannot be read"),

@@ -133,7 +133,9 @@ def test_a_pick_is_the_knee_or_a_name(found, tmp_path):
     asked = found.ledger.table[0]
     page = report.write(found, None, asked.name, [], "").path
     assert data(page)["points"]["pick"] == 0 and "It was asked for." in page.read_text(encoding="utf-8")
-    with pytest.raises(InputError, match=r"--pick: 't9@1' should be knee, or an observation"):
+    with pytest.raises(
+        InputError, match=r"--pick: 't9@1' should be knee, weights such as identity=2,pose=1, or an observation"
+    ):
         report.write(found, None, "t9@1", [], "")
     with pytest.raises(InputError, match=r"--out: .* cannot be written"):
         report.write(found, tmp_path / "nowhere" / "x.html", "knee", [], "")
