@@ -162,6 +162,11 @@ class GrowingLayers:
         """The keys of a layer's points."""
         return (key for keys in self._layers[layer].keys for key in keys)
 
+    @property
+    def depth(self) -> int:
+        """How many layers there are; each has a point."""
+        return sum(size > 0 for size in self._sizes)
+
     def order(self, layer: int, reference: Sequence[float]) -> Iterator[Key]:
         """The keys of a layer's points in the order of `order_selection`, one by one as they are asked for.
 

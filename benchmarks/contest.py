@@ -3,7 +3,7 @@
 import heapq
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,14 @@ class Searcher(Protocol):
 
     def report(self, trial: str, steps: int, losses: Sequence[float]) -> bool:
         """What a trial scored at a rung; whether it goes on. Not asked at the last rung, but told."""
+
+
+@runtime_checkable
+class Promoting(Searcher, Protocol):
+    """A search that takes trials up again which did not go on."""
+
+    def promoted(self) -> str | None:
+        """The trial that goes on to its next rung now; None: a new one is to be begun."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +71,16 @@ def run(task: Task, make: Callable[[Task, int], Searcher], seed: int, workers: i
     searcher, steps = make(task, seed), task.space.rungs
     queue: list[tuple[float, int, int]] = []  # (time, trial, rung)
     running: dict[int, tuple[Floats, Floats, Floats]] = {}
+    paused: dict[str, tuple[int, int, tuple[Floats, Floats, Floats]]] = {}  # by name: trial, next rung, what it is
     found: list[tuple[float, Floats, Floats, int]] = []
     count = 0
 
     def start(now: float) -> None:
         nonlocal count
+        if isinstance(searcher, Promoting) and (name := searcher.promoted()) is not None:
+            trial, rung, running[trial] = paused.pop(name)
+            heapq.heappush(queue, (now + running[trial][2][rung], trial, rung))
+            return
         values = searcher.suggest(f"t{count:05d}")
         noise = task.noise(np.random.default_rng([seed, count]))
         running[count] = task.curves([values])[0], noise, task.seconds([values])[0]
@@ -87,7 +100,9 @@ def run(task: Task, make: Callable[[Task, int], Searcher], seed: int, workers: i
         if on and rung + 1 < len(steps):
             heapq.heappush(queue, (now + seconds[rung + 1], trial, rung + 1))
         else:
-            del running[trial]
+            what = running.pop(trial)
+            if rung + 1 < len(steps) and isinstance(searcher, Promoting):
+                paused[f"t{trial:05d}"] = trial, rung + 1, what
             start(now)
     times, losses, scored, trials = zip(*found, strict=True)
     return Trace(np.array(times), np.array(losses), np.array(scored), np.array(trials))

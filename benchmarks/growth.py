@@ -48,6 +48,10 @@ class Timed:
     def ledger(self) -> Ledger:
         return self._state.ledger
 
+    @property
+    def waits(self) -> bool:
+        return self._state.waits
+
     def next_trial(self) -> Assignment | None:
         return self._timed(self.proposals, self._state.next_trial)
 

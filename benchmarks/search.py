@@ -44,7 +44,7 @@ def method(name: str) -> Callable[[Task, int], Searcher]:
     """A search by name. Imported only when asked for: each brings its package."""
     from benchmarks.peers.foreign import SyneTune
     from benchmarks.peers.optuna_peers import Optuna
-    from benchmarks.peers.ours import Ours
+    from benchmarks.peers.ours import Ours, OursPromoted
     from benchmarks.peers.plain import Random
     from benchmarks.peers.ray_peers import Ray
 
@@ -53,7 +53,9 @@ def method(name: str) -> Callable[[Task, int], Searcher]:
         "ours, TPE": partial(Ours, sampler="tpe"),
         "ours, random proposals": partial(Ours, sampler="random"),
         "ours, NSGA-II": partial(Ours, sampler="nsga2"),
+        "ours, promoted": OursPromoted,
         "ours, ranks alone": partial(Ours, scheduler="asha-pareto"),
+        "ours, ranks alone, promoted": partial(OursPromoted, scheduler="asha-pareto"),
         "ours, stopped by the mean": partial(Ours, scheduler="asha-scalar"),
         "ours, none stopped": partial(Ours, scheduler="none"),
         "ours, TPE and ranks alone": partial(Ours, sampler="tpe", scheduler="asha-pareto"),
@@ -71,6 +73,7 @@ def method(name: str) -> Callable[[Task, int], Searcher]:
 METHODS = (
     "ours", "random", "Optuna TPE", "Optuna NSGA-II", "Optuna GP", "Ray OptunaSearch", "Ray OptunaSearch + ASHA",
     "ours, TPE", "ours, random proposals", "ours, ranks alone", "ours, none stopped", "ours, TPE and ranks alone",
+    "ours, promoted",
 )  # fmt: skip
 
 

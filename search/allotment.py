@@ -138,6 +138,12 @@ class Allotment:
         self._running.discard(trial)
         self._overtaken[trial] = 0
 
+    def paused(self, trial: str) -> None:
+        """The trial gave its process up, and waits for a promotion, not for a card: then it is handed out anew."""
+        self.granted.pop(trial, None)
+        self._running.discard(trial)
+        self._overtaken.pop(trial, None)
+
     def started(self, trial: str) -> None:
         """It has a process."""
         self._running.add(trial)

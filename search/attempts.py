@@ -148,7 +148,7 @@ class Attempts(ABC):
             return self.failed(trial, str(result["failure"]))
         known = self.ledger.observed.get((trial, int(result["steps"])))
         if known is not None:
-            return known.decision
+            return self.ledger.decision(*known.main.key[:2])
         checkpoint = tuple(self._observation(result, values) for values in result["observations"])
         decision = self._decide(checkpoint)
         if isinstance(decision, Stop) and decision.status == "failed":
@@ -166,9 +166,7 @@ class Attempts(ABC):
     def stranded(self) -> bool:
         """Whether there is work left, and none of it has been handed out."""
         waiting = {event.trial for event in self._waiting}
-        return (
-            self._halted is None and not self.done and all(event.trial in waiting for event in self.ledger.unfinished)
-        )
+        return self._halted is None and not self.done and all(event.trial in waiting for event in self.ledger.going)
 
     def lost(self, trial: str, cause: Cause, reason: str) -> bool:
         """The trial's process is gone; whether it is to be started again.
@@ -229,11 +227,11 @@ class Attempts(ABC):
         )
 
     def _take_up(self) -> None:
-        """Trials of the journal that have not ended are handed out first."""
+        """Trials of the journal that were under way are handed out first."""
         self._end_what_was_decided()
         ledger = self.ledger
-        unfinished = {event.trial: event for event in ledger.unfinished}
-        self._waiting = deque(unfinished[w.trial] for w in in_turn(waiting_of(ledger, trial) for trial in unfinished))
+        going = {event.trial: event for event in ledger.going}
+        self._waiting = deque(going[w.trial] for w in in_turn(waiting_of(ledger, trial) for trial in going))
 
     def _end_what_was_decided(self) -> None:
         """A crash may fall between a decision and the ending that follows from it."""

@@ -158,9 +158,10 @@ def of(done: int, most: int | None) -> str:
 
 
 def in_hold(ledger: Ledger) -> str:
-    """How many trials a spent budget holds at their rungs."""
-    held = len(ledger.unfinished)
-    return f"{held} trial{'s' if held != 1 else ''} held where the budget was spent"
+    """How many trials a spent budget holds at their rungs, and how many were paused there before."""
+    held, paused = ledger.running, len(ledger.paused)
+    told = f"{held} trial{'s' if held != 1 else ''} held where the budget was spent"
+    return told + (f", {paused} paused" if paused else "")
 
 
 def span(seconds: float) -> str:

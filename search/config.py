@@ -40,6 +40,7 @@ class SweepConfig(BaseModel):
     hours: float | None = Field(None, gt=0, allow_inf_nan=False, description="by the clock; empty is no bound")
     sampler: SamplerKind = "gp"
     scheduler: SchedulerKind = "trajectories"
+    promote: bool = Field(False, description="outranked trials are paused, and promoted once they are in place")
     seed: int = Field(0, ge=0, description="of the proposals and of the trials' own seeds")
     workers: int | None = Field(None, ge=1, description="trials at a time; empty is as many as fit")
     cpus_per_trial: float = Field(1, gt=0)

@@ -75,11 +75,12 @@ class Forecast:
         )
 
     def run(
-        self, plan: Plan, workers: int, seed: int, sampler: SamplerKind, scheduler: SchedulerKind, gpus: float = 0.0
-    ) -> Simulated:
+        self, plan: Plan, workers: int, seed: int, sampler: SamplerKind, scheduler: SchedulerKind, gpus: float = 0.0,
+        promote: bool = False,
+    ) -> Simulated:  # fmt: skip
         """One sweep with so many workers; `gpus` of a trial is what a budget of GPU seconds counts by."""
         clock, known = Clock(), dict[tuple[Recipe, int], tuple[np.ndarray, np.ndarray]]()
-        state = virtual(self.space, clock, plan, seed, sampler, scheduler, gpus=gpus)
+        state = virtual(self.space, clock, plan, seed, sampler, scheduler, gpus=gpus, promote=promote)
         if workers > 1:
             state.look_ahead()
 
@@ -148,7 +149,8 @@ def _ended(ledger: Ledger) -> Counter[str]:
     how = Counter(
         f"stopped at {end.steps}" if end.status == "stopped" else end.status for end in ledger.endings.values()
     )
-    how["held by the budget"] = len(ledger.unfinished)
+    how["held by the budget"] = ledger.running
+    how["paused to the end"] = len(ledger.paused)
     return how
 
 
@@ -296,11 +298,11 @@ def _check_enough(option: str, runs: int, outside: int, space: Space) -> None:
 
 def over_seeds(
     forecast: Forecast, plan: Plan, workers: int, seeds: int, sampler: SamplerKind, scheduler: SchedulerKind,
-    gpus: float, ready: Callable[[int], None],
+    gpus: float, ready: Callable[[int], None], promote: bool = False,
 ) -> list[Simulated]:  # fmt: skip
     """One sweep for each seed; `ready` hears how many are done."""
     found = []
     for seed in range(seeds):
-        found.append(forecast.run(plan, workers, seed, sampler, scheduler, gpus))
+        found.append(forecast.run(plan, workers, seed, sampler, scheduler, gpus, promote))
         ready(seed + 1)
     return found

@@ -16,7 +16,7 @@ import filelock
 from pydantic import Field, TypeAdapter, ValidationError
 
 from analysis.spending import Drive
-from search.rungs import Continue, Decision, Stop
+from search.rungs import Continue, Decision, Pause, Stop
 from spaces import InputError, Observation, Recipe
 from spaces.paths import NAME
 from spaces.text import parse_json
@@ -93,6 +93,20 @@ class Outgrew:
     """The bytes that were not enough."""
     card_memory: int = 0
     """All that the card has."""
+
+
+@dataclass(frozen=True)
+class Promoted:
+    """A paused trial goes on from its rung."""
+
+    time: float
+    trial: str
+    steps: int
+    """The rung that it was paused at."""
+    place: int
+    """Its place there by now, 1 is the best."""
+    of: int
+    """How many trials were there by now."""
 
 
 @dataclass(frozen=True)
@@ -226,7 +240,10 @@ class Closed:
     timing: Timing
 
 
-Event = Opened | Learned | Proposed | Observed | Lost | Outgrew | Ended | Planned | Chosen | Judged | Tracked | Closed
+Event = (
+    Opened | Learned | Proposed | Observed | Promoted | Lost | Outgrew | Ended | Planned | Chosen | Judged | Tracked
+    | Closed
+)  # fmt: skip
 
 
 @dataclass
@@ -236,6 +253,12 @@ class Ledger:
     proposals: dict[str, Proposed] = field(default_factory=dict)
     observed: dict[tuple[str, int], Observed] = field(default_factory=dict)
     """By trial and steps: each checkpoint once."""
+    promoted: dict[tuple[str, int], Promoted] = field(default_factory=dict)
+    """By trial and steps."""
+    paused: dict[str, int] = field(default_factory=dict)
+    """The trials that wait for a promotion, each with the rung that it is at."""
+    gone_on: Counter[int] = field(default_factory=Counter)
+    """How many trials went on from each rung, at once or later."""
     endings: dict[str, Ended] = field(default_factory=dict)
     lost: dict[str, list[Lost]] = field(default_factory=dict)
     """By trial: how it went since it was scored last."""
@@ -277,6 +300,23 @@ class Ledger:
         """Trials that have not ended, oldest first."""
         return [event for trial, event in self.proposals.items() if trial not in self.endings]
 
+    @property
+    def going(self) -> list[Proposed]:
+        """Trials that neither ended nor are paused, oldest first."""
+        return [event for event in self.unfinished if event.trial not in self.paused]
+
+    @property
+    def running(self) -> int:
+        """How many these are."""
+        return len(self.proposals) - len(self.endings) - len(self.paused)
+
+    def decision(self, trial: str, steps: int) -> Decision | None:
+        """What was decided about a trial at a rung, a later promotion counted in; None where it was not scored."""
+        promoted, seen = self.promoted.get((trial, steps)), self.observed.get((trial, steps))
+        if promoted is not None:
+            return Continue(promoted.place, promoted.of)
+        return None if seen is None else seen.decision
+
     def reached(self, trial: str) -> int:
         """The last rung that a trial was scored at, 0 if none."""
         return self._reached.get(trial, 0)
@@ -308,12 +348,20 @@ class Ledger:
                 self.table.extend(event.observations)
                 self._reached[main.trial] = max(main.steps, self.reached(main.trial))
                 self.lost.pop(main.trial, None)
+                if isinstance(event.decision, Pause):
+                    self.paused[main.trial] = main.steps
+                self.gone_on[main.steps] += isinstance(event.decision, Continue)
+            case Promoted(trial=trial, steps=steps):
+                self.promoted[trial, steps] = event
+                self.gone_on[steps] += 1
+                del self.paused[trial]
             case Lost(trial=trial):
                 self.lost.setdefault(trial, []).append(event)
             case Outgrew():
                 self.outgrown.append(event)
             case Ended(trial=trial):
                 self.endings[trial] = event
+                self.paused.pop(trial, None)
                 self.statuses[event.status] += 1
             case Learned():
                 self.learned.append(event)
@@ -341,6 +389,10 @@ class Ledger:
                 known, key = self.proposals, trial
             case Observed(main=main):
                 trial, known, key = main.trial, self.observed, (main.trial, main.steps)
+            case Promoted(trial=trial, steps=steps):
+                if self.paused.get(trial) != steps:
+                    raise ValueError(f"trial {trial} is not paused at {steps} steps")
+                return
             case Lost(trial=trial) | Outgrew(trial=trial):
                 known, key = {}, trial
             case Ended(trial=trial):
@@ -487,7 +539,7 @@ def _plain(event: Event) -> Iterator[tuple[str, Any]]:
                 yield name, [_without_nan(observation.to_json()) for observation in value]
             case Recipe():
                 yield name, value.model_dump()
-            case Continue() | Stop():
+            case Continue() | Pause() | Stop():
                 yield name, {"action": type(value).__name__.lower(), **asdict(value)}
             case Timing():
                 yield name, asdict(value) | {"overhead": value.overhead}
@@ -543,6 +595,8 @@ def _event(values: dict[str, Any]) -> Event:
             )  # one, in an older journal
             observations = tuple(Observation.from_json(_with_nan(value)) for value in given)
             return Observed(**rest | {"observations": observations, "decision": _decision(values["decision"])})
+        case "promoted":
+            return Promoted(**values)
         case "lost":
             return Lost(**values)
         case "outgrew":
@@ -568,7 +622,7 @@ def _event(values: dict[str, Any]) -> Event:
 
 def _decision(values: dict[str, Any]) -> Decision:
     rest = {name: value for name, value in values.items() if name != "action"}
-    return Continue(**rest) if values["action"] == "continue" else Stop(**rest)
+    return {"continue": Continue, "pause": Pause, "stop": Stop}[values["action"]](**rest)
 
 
 def _without_nan(value: Any) -> Any:

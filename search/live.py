@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from search.budget import Meter, Plan, of
-from search.journal import Ended, Event, Ledger, Lost, Observed, Planned
-from search.rungs import Continue
+from search.journal import Ended, Event, Ledger, Lost, Observed, Planned, Promoted
+from search.rungs import Continue, Decision, Pause
 from search.tally import Tally
 from spaces import Space
 from spaces.wording import redacted
@@ -68,11 +68,11 @@ class PlainLines:
                 scores = " ".join(f"{o.name} {seen.scores[o.name]:.3f}" for o in self._space.objectives)
                 others = len(event.observations) - 1
                 scores += f" (and drawn in {others} other way{'s' if others > 1 else ''})" if others else ""
-                on = isinstance(event.decision, Continue)
-                verdict = f"goes on ({event.decision.place} of {event.decision.of})" if on else event.decision.reason
                 missed = [each for each in self._space.requirements if each.excess(seen.scores) > 0]
                 scores += "".join(f", misses {each} ({seen.scores[each.name]:.3f})" for each in missed)
-                self._line(f"{seen.trial} at {seen.steps} steps: {scores}; {verdict}")
+                self._line(f"{seen.trial} at {seen.steps} steps: {scores}; {_verdict(event.decision)}")
+            case Promoted(trial=trial, steps=steps):
+                self._line(f"{trial} is promoted, from {steps} steps ({event.place} of {event.of})")
             case Lost():
                 self._line(f"{event.trial} is to go on from its last checkpoint: {event.reason}")
             case Ended():
@@ -132,7 +132,10 @@ class LiveTable:
         table = Table.grid(padding=(0, 2))
         table.add_column(style="bold")
         table.add_column()
-        counts = f"{seen.running} running, {seen.finished} finished, {seen.stopped} stopped, {seen.failed} failed"
+        paused = f"{seen.paused} paused, " if seen.paused else ""
+        counts = (
+            f"{seen.running} running, {paused}{seen.finished} finished, {seen.stopped} stopped, {seen.failed} failed"
+        )
         table.add_row("trials", f"{of(seen.ended, seen.trials)}: {counts}")
         table.add_row("rungs", "  ".join(f"{rung}: {count}" for rung, count in seen.reached))
         table.add_row("front", f"{seen.front} observations, hypervolume {seen.hypervolume:.4f}")
@@ -149,6 +152,16 @@ class LiveTable:
             table.add_row("budget", budget)
         table.add_row("time", clock(elapsed) + (waiting if left is None else f", about {clock(left)} left"))
         return Group(Text(), ProgressBar(total=1.0, completed=self._bounds.share(self._ledger), width=60), table)
+
+
+def _verdict(decision: Decision) -> str:
+    match decision:
+        case Continue(place, of):
+            return f"goes on ({place} of {of})"
+        case Pause(place, of):
+            return f"is paused ({place} of {of})"
+        case _:
+            return decision.reason
 
 
 def clock(seconds: float) -> str:

@@ -17,9 +17,10 @@ from search.about import About, about
 from search.confirm.summary import Standing, standing_of
 from search.drawing import BASE_SCORES, draw, replace, shrink, warm_up
 from search.front import front_of
-from search.journal import Ended, Event, Ledger, Observed, Proposed
+from search.journal import Ended, Event, Ledger, Observed, Promoted, Proposed
 from search.outage import BackOff, Unreachable, in_short
 from search.pruning import ADAPTER
+from search.rungs import Pause
 from search.show import Found, found_in
 from search.tally import Tally
 from spaces import InputError, Observation, Space
@@ -260,9 +261,20 @@ class Recorder:
                 self._backlog.append(call)
                 value, over = self._tally.hypervolume(self._ledger), self._costs_so_far()
                 self._backlog.append(Call(lambda t: t.hypervolume(value, at, **over)))
+                if isinstance(event.decision, Pause):
+                    self._backlog.append(Call(lambda t: self._pause(t, main.trial), main.trial))
+            case Promoted(trial=trial):
+                first = self._ledger.proposals[trial]
+                begun = first.recipe, first.seed, first.time
+                self._backlog.append(Call(lambda t: t.trial_started(trial, *begun), trial))
             case Ended(trial=trial):
                 call = Call(lambda t: t.trial_ended(trial, event.status, event.reason, event.time), trial)
                 self._backlog.append(call)
+
+    def _pause(self, tracking: "Tracking", trial: str) -> None:
+        """What is told anew, of a journal that goes on, may be over."""
+        if trial in self._ledger.paused:
+            tracking.trial_paused(trial)
 
     def _costs_so_far(self) -> dict[str, float]:
         """What the front so far took, by the names of its curves."""

@@ -35,7 +35,17 @@ class Stop:
     """Why, in one line."""
 
 
-Decision = Continue | Stop
+@dataclass(frozen=True)
+class Pause:
+    """The trial waits at its rung, to be promoted once it is in place (`search.promotion`)."""
+
+    place: int
+    """Its place at the rung, 1 is the best."""
+    of: int
+    """How many trials were at the rung, itself included."""
+
+
+Decision = Continue | Pause | Stop
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,8 @@ class ParetoAsha:
     """One in eta trials of a rung goes on."""
     requirements: Requirements = ()
     """What is behind all else where it is not met."""
+    promote: bool = False
+    """Whether trials that are outranked are paused, not stopped (`search.promotion`)."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +87,8 @@ class Promise:
     """One in eta trials of a rung goes on."""
     requirements: Requirements = ()
     """What is behind all else where it is not met."""
+    promote: bool = False
+    """Whether trials that are outranked are paused, not stopped (`search.promotion`)."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +103,8 @@ class ScalarAsha:
     """One in eta trials of a rung goes on."""
     requirements: Requirements = ()
     """What is behind all else where it is not met."""
+    promote: bool = False
+    """Whether trials that are outranked are paused, not stopped (`search.promotion`)."""
 
 
 @dataclass(frozen=True)
@@ -106,12 +122,12 @@ class RunAll:
 Rule = ParetoAsha | Promise | ScalarAsha | RunAll
 
 
-def rule_for(kind: SchedulerKind, space: Space) -> Rule:
-    """The rule that `--scheduler` names, over a space's objectives and rungs."""
+def rule_for(kind: SchedulerKind, space: Space, promote: bool = False) -> Rule:
+    """The rule that `--scheduler` names, over a space's objectives and rungs; `none` pauses no trial either."""
     if kind == "none":
         return RunAll(space.objectives, space.rungs, space.requirements)
     rules = {"trajectories": Promise, "asha-pareto": ParetoAsha, "asha-scalar": ScalarAsha}
-    return rules[kind](space.objectives, space.rungs, space.eta, space.requirements)
+    return rules[kind](space.objectives, space.rungs, space.eta, space.requirements, promote)
 
 
 def decide(table: Sequence[Observation], checkpoint: Sequence[Observation], rule: Rule) -> Decision:
@@ -127,9 +143,9 @@ def decide(table: Sequence[Observation], checkpoint: Sequence[Observation], rule
     trial, steps = checkpoint[0].trial, checkpoint[0].steps
     losses, trials = _rung(table, checkpoint, rule)
     order, free = _ranked(losses, rule)
-    ranking = list(dict.fromkeys(trials[i] for i in order))
+    names = list(dict.fromkeys(trials[i] for i in order))
     on_first = any(free[i] for i, name in enumerate(trials) if name == trial)
-    decision = in_place(ranking.index(trial) + 1, on_first, len(ranking), steps, rule)
+    decision = in_place(names.index(trial) + 1, on_first, len(names), steps, rule)
     if isinstance(rule, Promise):
         return promising(decision, checkpoint, over([*table, *checkpoint], rule.objectives, rule.requirements), rule)
     return decision
@@ -141,7 +157,7 @@ def promising(
     """The decision by its place, unless the trial can add nothing any more in any way that it is drawn in."""
     if isinstance(decision, Stop) or any(trajectories.may_add(o, rule.rungs) for o in checkpoint):
         return decision
-    return Stop("stopped", none_left(checkpoint[0]))
+    return Stop("stopped", none_left(checkpoint[0].steps))
 
 
 def not_finite(checkpoint: Sequence[Observation], rule: Rule) -> Stop | None:
@@ -157,12 +173,29 @@ def not_finite(checkpoint: Sequence[Observation], rule: Rule) -> Stop | None:
 
 def in_place(place: int, on_first: bool, of: int, steps: int, rule: Rule) -> Decision:
     """The decision about a trial at a place of its rung; `on_first`: it is on the first layer."""
-    if steps >= rule.rungs[-1]:
-        return Stop("finished", f"reached the last rung, {steps} steps")
+    if (finished := at_the_end(steps, rule)) is not None:
+        return finished
     allowed = of if isinstance(rule, RunAll) else quota(of, rule.eta)
     if place <= allowed or on_first:
         return Continue(place, of)
-    return Stop("stopped", f"place {place} of {of} at {steps} steps, {allowed} may go on")
+    return Stop("stopped", outranked(place, of, steps, allowed))
+
+
+def at_the_end(steps: int, rule: Rule) -> Stop | None:
+    """The end of a trial that has reached the last rung, if it has."""
+    return Stop("finished", f"reached the last rung, {steps} steps") if steps >= rule.rungs[-1] else None
+
+
+def outranked(place: int, of: int, steps: int, allowed: int) -> str:
+    return f"place {place} of {of} at {steps} steps, {allowed} may go on"
+
+
+def ranking(rung: Sequence[Observation], rule: Rule) -> list[str]:
+    """The trials of a rung, best first, each at the place of its best observation."""
+    if not rung:
+        return []
+    losses, trials = _rung(rung, [rung[0]], rule)
+    return list(dict.fromkeys(trials[i] for i in _ranked(losses, rule)[0]))
 
 
 def quota(trials: int, eta: float) -> int:

@@ -20,7 +20,7 @@ from search.attempts import Attempts
 from search.bridge import Proposals, Rungs, trial_name
 from search.cards import Refused, Request
 from search.config import SweepConfig
-from search.rungs import Continue
+from search.rungs import Continue, Pause
 from spaces import InputError
 from trainables.job import Job
 
@@ -105,7 +105,10 @@ class SharedRungs(Rungs):
             asked = self._allotment.ran_out(name, values["toward"], values["card_memory"], values["failure"])
             return self._swap(tune_controller, trial, asked)
         new = int(values["steps"]) > self._state.ledger.reached(name)
-        if not isinstance(self._state.record(values), Continue):
+        decision = self._state.record(values)
+        if isinstance(decision, Pause):
+            self._allotment.paused(name)
+        if not isinstance(decision, Continue):
             return TrialScheduler.STOP
         return self._swap(tune_controller, trial, self._allotment.after_rung(name) if new else None)
 

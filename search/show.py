@@ -343,7 +343,7 @@ def _trial(ledger: Ledger, trial: str) -> dict[str, Any]:
     return {
         "trial": trial,
         "seed": proposal.seed,
-        "status": ending.status if ending else "unfinished",
+        "status": ending.status if ending else "paused" if trial in ledger.paused else "unfinished",
         "reason": ending.reason if ending else None,
         "steps": ledger.reached(trial),
         "recipe": proposal.recipe.model_dump(),

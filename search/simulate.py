@@ -11,7 +11,7 @@ from search.attempts import Assignment
 from search.budget import Plan
 from search.config import SamplerKind
 from search.journal import Event, Keeper, Ledger
-from search.rungs import SchedulerKind, Stop, rule_for
+from search.rungs import Continue, SchedulerKind, rule_for
 from search.state import SweepState
 from spaces import Cost, Recipe, Space
 
@@ -68,6 +68,9 @@ class Sweep(Protocol):
     @property
     def ledger(self) -> Ledger: ...
 
+    @property
+    def waits(self) -> bool: ...
+
     def next_trial(self) -> Assignment | None: ...
 
     def record(self, result: Mapping[str, Any]) -> Any: ...
@@ -83,9 +86,10 @@ def virtual(
     journal: Keeper | None = None,
     notify: Callable[[Event], None] = lambda event: None,
     gpus: float = 0.0,
+    promote: bool = False,
 ) -> SweepState:
     """The state of a sweep whose events have the clock's times; a journal on disk makes it one to be resumed."""
-    rule = rule_for(scheduler, space)
+    rule = rule_for(scheduler, space, promote)
     return SweepState(space, rule, sampler, seed, trials, journal or Memory(), notify, clock, gpus=gpus)
 
 
@@ -100,13 +104,14 @@ def simulate(
 ) -> float:
     """Runs the sweep to its end, or until no event is left before a time; the virtual seconds that it took.
 
-    Each worker has one trial at a time, and takes the next when that ends. What the driver does it does one after
-    the other, in the order in which it is asked; so with many workers they wait for it. Rungs that the journal has
-    already, of a sweep that was broken off, take no time. The same seeds and numbers give the same events.
+    Each worker has one trial at a time, and takes the next when that ends; where there is none yet it asks again after
+    each result. What the driver does it does one after the other, in the order in which it is asked; so with many
+    workers they wait for it. Rungs that the journal has already, of a sweep that was broken off or a trial that was
+    paused, take no time. The same seeds and numbers give the same events.
     """
     events: list[tuple[float, int, _Ended | None]] = []
     charges = charges or Charges()
-    order, driver, last = count(), clock.now, clock.now
+    order, driver, last, idle = count(), clock.now, clock.now, 0
 
     def begin(assignment: Assignment, rung: int, at: float) -> None:
         steps = space.rungs[rung]
@@ -122,7 +127,11 @@ def simulate(
         driver = max(driver, at)
         if ended is not None:
             clock.now = last = driver = driver + charges.report
-            if not isinstance(state.record(reported(ended.assignment, ended.rung, ended.seen, space)), Stop):
+            decision = state.record(reported(ended.assignment, ended.rung, ended.seen, space))
+            for _ in range(idle):
+                heapq.heappush(events, (driver, next(order), None))
+            idle = 0
+            if isinstance(decision, Continue):
                 begin(ended.assignment, ended.rung + 1, driver)
                 continue
         clock.now = driver + charges.suggestion
@@ -130,6 +139,8 @@ def simulate(
         if following is not None:
             driver = clock.now
             begin(following, 0, driver)
+        elif state.waits:
+            idle += 1
     return last
 
 

@@ -1,14 +1,15 @@
 """The rungs of a sweep as they fill: `rungs.decide` over the table, without going through the table each time."""
 
 from bisect import bisect_left, insort
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
 
 import numpy as np
 
 from analysis.growing import GrowingLayers
 from analysis.pareto import order_selection, rank_layers
-from search.rungs import Decision, ParetoAsha, Promise, Rule, in_place, not_finite, promising
+from search.promotion import Promotion, choose, left_behind, pause_or_go_on
+from search.rungs import Decision, ParetoAsha, Promise, Rule, at_the_end, in_place, not_finite, promising
 from search.trajectories import over
 from spaces import REFERENCE_LOSS, Observation, ranking_losses
 
@@ -40,6 +41,36 @@ class Standings:
             return in_place(place, on_first, rung.trials, steps, self._rule)
         decision = in_place(place, False, rung.trials, steps, self._rule)
         return promising(decision, checkpoint, self._trajectories, self._rule)
+
+    def pause_or_go_on(
+        self, checkpoint: Sequence[Observation], paused: Mapping[str, int], gone_on: Mapping[int, int]
+    ) -> Decision:
+        """Takes the checkpoint in, as above, and decides as `promotion.pause_or_go_on` does over all observations."""
+        ended = not_finite(checkpoint, self._rule)
+        if ended is None:
+            self.add(checkpoint)
+            ended = at_the_end(checkpoint[0].steps, self._rule)
+        return ended or pause_or_go_on(self, checkpoint, self._rule, paused, gone_on)
+
+    def promotion(self, paused: Mapping[str, int], gone_on: Mapping[int, int], least: int = 0) -> Promotion | None:
+        """`promotion.choose` over all observations."""
+        return choose(self, self._rule, paused, gone_on, least)
+
+    def left_behind(self, paused: Mapping[str, int]) -> dict[str, str]:
+        """`promotion.left_behind` over all observations."""
+        return left_behind(self, self._rule, paused)
+
+    def count(self, steps: int) -> int:
+        return self._rungs[steps].trials if steps in self._rungs else 0
+
+    def ranking(self, steps: int) -> Iterator[str]:
+        """A rung's trials, best first, as they are asked for."""
+        return self._rungs[steps].ranking() if steps in self._rungs else iter(())
+
+    def may_add(self, trial: str, steps: int) -> bool:
+        """Whether it may in any way that it is drawn in; only trajectories ask."""
+        seen = self._rungs[steps].of_trial(trial)
+        return self._trajectories is None or any(self._trajectories.may_add(o, self._rule.rungs) for o in seen)
 
     def add(self, checkpoint: Sequence[Observation]) -> "_Rung":
         """Takes a checkpoint in that was decided about before; its rung."""
@@ -128,6 +159,30 @@ class _Rung:
             return 1 + self.layers.before(layer) + len(ahead), layer == 0
         earlier = (key[0] for rank in range(layer) for key in self.layers.on(rank))
         return 1 + len({*earlier, *ahead}), layer == 0
+
+    def of_trial(self, trial: str) -> list[Observation]:
+        return [self._observations[key] for key in self._rows[trial]]
+
+    def ranking(self) -> Iterator[str]:
+        """The trials, best first, each at the place of its best observation."""
+        told: set[str] = set()
+        for trial, *_ in self._ordered():
+            if trial not in told:
+                told.add(trial)
+                yield trial
+
+    def _ordered(self) -> Iterator[Row]:
+        if not self._pareto:
+            return (key for _, key in self._means)
+        if self.layers is not None:
+            return (
+                key
+                for layer in range(self.layers.depth)
+                for key in self.layers.order(layer, (REFERENCE_LOSS, REFERENCE_LOSS))
+            )
+        keys = sorted(self._observations)
+        losses = self._losses([self._observations[key] for key in keys])
+        return (keys[i] for i in order_selection(losses, np.full(losses.shape[1], REFERENCE_LOSS)))
 
     def _standing_anew(self, trial: str) -> tuple[int, bool]:
         keys = sorted(self._observations)

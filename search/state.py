@@ -11,8 +11,8 @@ from search.ahead import begun
 from search.attempts import MAX_FAILURES, Assignment, Attempts
 from search.budget import SPENT, Gpus, Meter, Plan
 from search.config import SamplerKind
-from search.journal import Cause, Ended, Event, Keeper, Ledger, Observed, Proposed
-from search.rungs import Continue, Decision, Rule, Stop
+from search.journal import Cause, Ended, Event, Keeper, Ledger, Observed, Promoted, Proposed
+from search.rungs import Continue, Decision, Rule, RunAll, Stop
 from search.sampler import Sampler
 from search.standings import Standings
 from spaces import Observation, Recipe, Space
@@ -55,12 +55,24 @@ class SweepState(Attempts):
         for event in ledger.observed.values():
             self._standings.add(event.observations)
         self._tried = {event.recipe for event in ledger.proposals.values()}
+        self._promotes = not isinstance(rule, RunAll) and rule.promote
         self._take_up()
+        self._leave_behind()
 
     @property
     def left(self) -> int:
-        """How many trials are yet to be handed out; of a sweep without a number of them very many."""
-        return 0 if self._spent else len(self._waiting) + self._unproposed
+        """How many trials are yet to be handed out, at most; of a sweep without a number of them very many. One that is
+        promoted is handed out again."""
+        if self._spent:
+            return 0
+        if not self._promotes:
+            return len(self._waiting) + self._unproposed
+        return len(self.rule.rungs) * (self.ledger.running + len(self.ledger.paused) + self._unproposed)
+
+    @property
+    def waits(self) -> bool:
+        """Whether what runs may yet be paused, and it or another be promoted."""
+        return self._promotes and self._halted is None and not self._spent and self.ledger.running > 0
 
     @property
     def done(self) -> bool:
@@ -108,7 +120,33 @@ class SweepState(Attempts):
         return NO_END if trials is None else max(0, trials - len(self.ledger.proposals))
 
     def _next_trial(self) -> Assignment | None:
-        return None if self._spent else super()._next_trial()
+        if self._spent:
+            return None
+        given = None if self._waiting else self._promoted()
+        given = given or super()._next_trial()
+        if given is None:
+            self._leave_behind()
+        return given
+
+    def _promoted(self) -> Assignment | None:
+        """The paused trial that goes on now, journalled. It starts from its checkpoint, as after any interruption."""
+        if not self.ledger.paused:
+            return None
+        least = int(not self._unproposed and not self.ledger.running)  # else there may be enough of a rung yet
+        chosen = self._standings.promotion(self.ledger.paused, self.ledger.gone_on, least)
+        if chosen is None:
+            return None
+        self._append(Promoted(self._clock(), chosen.trial, chosen.steps, chosen.place, chosen.of))
+        return self._assignment(self.ledger.proposals[chosen.trial])
+
+    def _leave_behind(self) -> None:
+        """Ends what is paused once nothing runs, nobody may be promoted and there are no more recipes to come."""
+        ledger = self.ledger
+        if not ledger.paused or self._unproposed or self._spent or ledger.running:
+            return
+        if self._standings.promotion(ledger.paused, ledger.gone_on, least=1) is None:
+            for trial, reason in self._standings.left_behind(ledger.paused).items():
+                self._end(trial, "stopped", reason)
 
     def _new_trial(self) -> Assignment | None:
         number = len(self.ledger.proposals) + 1
@@ -124,6 +162,8 @@ class SweepState(Attempts):
         return assignment
 
     def _decide(self, checkpoint: tuple[Observation, ...]) -> Decision:
+        if self._promotes:
+            return self._standings.pause_or_go_on(checkpoint, self.ledger.paused, self.ledger.gone_on)
         return self._standings.decide(checkpoint)
 
     def _draw_next(self) -> None:

@@ -33,7 +33,7 @@ class Status:
     trials: int | None
     """How many there are to be; None where no number bounds them."""
     running: int
-    """Trials that were started and have not ended."""
+    """Trials that were started, and neither ended nor are paused."""
     finished: int
     stopped: int
     failed: int
@@ -46,6 +46,8 @@ class Status:
     """When the last event was, in seconds since the epoch; None before the first."""
     spent: str = ""
     """Of its budgets of seconds, in words; empty where it has none."""
+    paused: int = 0
+    """Trials that wait at a rung for a promotion."""
 
     @property
     def ended(self) -> int:
@@ -73,6 +75,7 @@ def status_of(home: Path, name: str) -> Status:
         hypervolume=seen.hypervolume,
         heard=happened[-1].time if happened else None,
         spent=meter.in_words(found.ledger),
+        paused=seen.paused,
     )
 
 

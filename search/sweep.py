@@ -199,7 +199,7 @@ class Searching:
             self.reporter.note(f"from here on: {config.meter.plan(journal.ledger).in_words}")
         return SweepState(
             space,
-            rule_for(config.scheduler, space),
+            rule_for(config.scheduler, space, config.promote),
             config.sampler,
             config.seed,
             config.plan,
@@ -339,7 +339,8 @@ def _described(config: SweepConfig) -> dict[str, Any]:
         "objectives": ", ".join(o.name for o in space.objectives),
         "from": ", ".join(config.earlier), "required": ", ".join(map(str, space.requirements)),
         "rungs": ", ".join(map(str, space.rungs)),
-        "eta": space.eta, "trials": config.trials or "", "sampler": config.sampler, "scheduler": config.scheduler,
+        "eta": space.eta, "trials": config.trials or "", "sampler": config.sampler,
+        "scheduler": config.scheduler + (", promoting" if config.promote else ""),
         "seed": config.seed, "precision": job.precision, "panel": job.panel.model_dump_json(exclude={"inferences"}),
         INFERENCES_PARAM: json.dumps([inference.model_dump() for inference in job.panel.inferences]),
     }  # fmt: skip

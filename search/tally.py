@@ -28,7 +28,7 @@ class Progress:
     trials: int | None
     """How many there are to be; None where no number bounds them."""
     running: int
-    """Started and not ended."""
+    """Started, and neither ended nor paused."""
     finished: int
     stopped: int
     failed: int
@@ -41,6 +41,8 @@ class Progress:
     """Each objective's best observation, of those that meet what is required."""
     speeds: tuple[Speed, ...]
     """Of each device that trials ran on."""
+    paused: int = 0
+    """That wait at a rung for a promotion."""
 
     @property
     def busy(self) -> float:
@@ -52,17 +54,17 @@ class Progress:
         return self.finished + self.stopped + self.failed
 
     def seconds_left(self, workers: int) -> float | None:
-        """From the steps that trials took so far; the running ones are taken to be half way. None before the first
-        end, and without a number of trials.
+        """From the steps that trials took so far; the running ones are taken to be half way, and the paused to stay
+        so. None before the first end or pause, and without a number of trials.
 
         Each device is taken to go on at its own pace, with as many of the workers as it has of the running trials.
         """
         working = sum(speed.trials for speed in self.speeds)
         rate = sum(s.steps / s.seconds * s.trials / working for s in self.speeds if s.seconds and s.trials) * workers
-        if self.ended == 0 or rate == 0 or self.trials is None:
+        if self.ended + self.paused == 0 or rate == 0 or self.trials is None:
             return None
-        each = sum(speed.steps for speed in self.speeds) / (self.ended + self.running / 2)
-        return each * (self.trials - self.ended - self.running / 2) / rate
+        done = self.ended + self.paused + self.running / 2
+        return sum(speed.steps for speed in self.speeds) / done * (self.trials - done) / rate
 
 
 class Tally:
@@ -89,7 +91,7 @@ class Tally:
         best = tuple((o, seen) for o, (_, seen) in zip(self._objectives, self._best, strict=False))
         return Progress(
             trials=trials,
-            running=len(ledger.proposals) - len(ledger.endings),
+            running=ledger.running,
             finished=ledger.statuses["finished"],
             stopped=ledger.statuses["stopped"],
             failed=ledger.statuses["failed"],
@@ -98,10 +100,11 @@ class Tally:
             hypervolume=self._front.volume,
             best=best,
             speeds=self._speeds(ledger),
+            paused=len(ledger.paused),
         )
 
     def _speeds(self, ledger: Ledger) -> tuple[Speed, ...]:
-        for trial in [trial for trial in self._where if trial in ledger.endings]:
+        for trial in [trial for trial in self._where if trial in ledger.endings or trial in ledger.paused]:
             self._ended_on[self._where.pop(trial)] += 1
         at = Counter(self._where.values()) or self._ended_on
         return tuple(Speed(self._steps[d], self._seconds[d], at[d]) for d in sorted(self._seconds))

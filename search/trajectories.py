@@ -78,5 +78,5 @@ def over(
     return made
 
 
-def none_left(observation: Observation) -> str:
-    return f"at {observation.steps} steps nothing that it may become adds to the front"
+def none_left(steps: int) -> str:
+    return f"at {steps} steps nothing that it may become adds to the front"

@@ -42,9 +42,8 @@ class Floor:
 def waiting_of(ledger: Ledger, trial: str) -> Waiting:
     """How a trial stands in the queue."""
     reached = ledger.reached(trial)
-    seen = ledger.observed.get((trial, reached))
-    on = seen is not None and isinstance(seen.decision, Continue)
-    return Waiting(trial, reached, seen.decision.place / seen.decision.of if on else 1.0)
+    decision = ledger.decision(trial, reached)
+    return Waiting(trial, reached, decision.place / decision.of if isinstance(decision, Continue) else 1.0)
 
 
 def in_turn(waiting: Iterable[Waiting]) -> list[Waiting]:

@@ -11,7 +11,17 @@ from rich.console import Console
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from search.commands.sweep import GpuHours, Hours, Require, SamplerName, SchedulerName, SpaceName, Trials
+from search.commands.sweep import (
+    GpuHours,
+    Hours,
+    Promote,
+    Require,
+    SamplerName,
+    SchedulerName,
+    SpaceName,
+    Trials,
+    check_promotes,
+)
 from search.options import Home
 from spaces import InputError, load_space, parse_requirement
 
@@ -42,6 +52,7 @@ def simulate(
     seeds: Seeds = 10,
     sampler: SamplerName = "gp",
     scheduler: SchedulerName = "trajectories",
+    promote: Promote = False,
     require: Require = None,
     gpus_per_trial: Gpus = 0.0,
     home: Home = Path("runs"),
@@ -65,6 +76,7 @@ def simulate(
     for option, given in (("--gpu-hours", gpu_hours), ("--hours", hours), ("--speed", speed)):
         if given is not None and not 0 < given < float("inf"):
             raise InputError(option, f"{given!r} should be a number above 0")
+    check_promotes(promote, scheduler)
     names = [name for name in (earlier or "").split(",") if name]
     measured = of_table(table, chosen) if table is not None else of_sweeps(home.absolute(), names, chosen)
     bounded = trials is not None or gpu_hours is not None or hours is not None
@@ -80,7 +92,7 @@ def simulate(
     with console.status("simulating") as status:
         found = over_seeds(
             forecast, plan, workers, seeds, sampler, scheduler, gpus_per_trial,
-            lambda done: status.update(f"simulated {done} of {seeds}"),
+            lambda done: status.update(f"simulated {done} of {seeds}"), promote,
         )  # fmt: skip
     console.print(outcome(found), "")
     console.print(growth(found), "")

@@ -91,6 +91,14 @@ SchedulerName = Annotated[
     Literal["trajectories", "asha-pareto", "asha-scalar", "none"],
     typer.Option(help="Who stops trials.", rich_help_panel=SEARCH),
 ]
+Promote = Annotated[
+    bool,
+    typer.Option(
+        "--promote/--no-promote",
+        help="Pause trials instead of stopping them, and let them go on once they are in place.",
+        rich_help_panel=SEARCH,
+    ),
+]
 Require = Annotated[
     list[str] | None,
     typer.Option(
@@ -161,6 +169,7 @@ def settings(
     hours: Hours = None,
     sampler: SamplerName = "gp",
     scheduler: SchedulerName = "trajectories",
+    promote: Promote = False,
     require: Require = None,
     earlier: Earlier = None,
     seed: Seed = 0,
@@ -179,6 +188,7 @@ def settings(
     from search.config import SweepConfig, check_new, free_name
     from search.remote import is_taken, storage_for
 
+    check_promotes(promote, scheduler)
     home, chosen = home.absolute(), load_space(space)
     if name is None:
         name = free_name(home, chosen.name, partial(is_taken, storage) if storage else lambda _: False)
@@ -210,6 +220,7 @@ def settings(
         hours=hours,
         sampler=sampler,
         scheduler=scheduler,
+        promote=promote,
         require=tuple(str(parse_requirement(text)) for text in require or ()),
         earlier=tuple(name for name in (earlier or "").split(",") if name),
         seed=seed,
@@ -268,6 +279,13 @@ def resume(
     config = locate(home.absolute(), name, storage)
     more = More(trials, gpu_hours, hours)
     _drive(partial(go_on, take_over=take_over, more=more), config, home.absolute())
+
+
+def check_promotes(promote: bool, scheduler: str) -> None:
+    """InputError where trials are to be promoted and none is ever paused."""
+    if promote and scheduler == "none":
+        right = "should go with a scheduler that ranks trials, such as trajectories; none lets all of them go on"
+        raise InputError("--promote", right)
 
 
 def models(space: Space, base: str | None, controlnet: str | None) -> dict[str, str | None]:

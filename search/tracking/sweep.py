@@ -129,6 +129,10 @@ class Tracking:
         child.picture(checkpoint[0].steps, folder / "grid.png")
         child.observe(checkpoint, at)
 
+    def trial_paused(self, trial: str) -> None:
+        """It waits at its rung for a promotion, of which `trial_started` tells."""
+        self._children[trial].hold("paused")
+
     def trial_ended(self, trial: str, status: str, reason: str, at: float) -> None:
         """How a trial ended: `finished`, `stopped` or `failed`, why, and at how many steps."""
         self._children[trial].end(status, reason, at)

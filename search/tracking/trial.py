@@ -125,10 +125,10 @@ class TrialRun:
         self.client.set_terminated(self.run_id, RUN_STATUS[status], milliseconds(at))
         self.ended = True
 
-    def hold(self) -> None:
-        """Its sweep is over and it has not ended: it goes on if the sweep is given more."""
+    def hold(self, status: str = "held") -> None:
+        """It has not ended and does not run: it is `paused`, or its sweep is over and goes on if it is given more."""
         if not self.ended and not self.held:
-            self.client.set_tag(self.run_id, "status", "held")
+            self.client.set_tag(self.run_id, "status", status)
             self.client.update_run(self.run_id, status="SCHEDULED")
             self.held = True
 

@@ -10,7 +10,7 @@ from search import sweep
 from search.attempts import Attempts
 from search.config import SweepConfig
 from search.live import PlainLines
-from search.rungs import Stop
+from search.rungs import Continue
 from tests.search.curves import Curves
 
 Before = Callable[[str, int], None]
@@ -28,7 +28,7 @@ def without_ray(patch: pytest.MonkeyPatch, before: Before = lambda trial, rungs:
             settings = {"job": job, "trial": given.trial, "recipe": recipe, "seed": given.seed}
             trial.setup(settings | ({} if given.score is None else {"score": given.score}))
             before(given.trial, rungs)
-            while not isinstance(state.record(trial.step()), Stop):
+            while isinstance(state.record(trial.step()), Continue):
                 rungs += 1
                 before(given.trial, rungs)
         return sweep.Fit(gave_up=False, most=None)
