@@ -186,7 +186,8 @@ def _guide() -> str:
         "come first and each other's have a section of their own.\n"
         "- Tags of a trial: `status` is `finished` when it reached the last rung, `stopped` when it ended at an "
         "earlier one (`stopped_at`), `paused` while it waits at one for a promotion, `held` where a budget was "
-        "spent, or `failed`; `reason` says why. `front` is `yes` for those on the front (at `front_steps`), which keep their adapters as artifacts."
+        "spent, or `failed`; `reason` says why. `front` is `yes` for those on the front (at `front_steps`), which keep "
+        "their adapters as artifacts."
     )
 
 

@@ -16,7 +16,7 @@ from search.budget import Plan
 from search.config import SamplerKind
 from search.earlier import from_table
 from search.journal import Journal, Ledger, read
-from search.rungs import SchedulerKind, Stop
+from search.rungs import Continue, SchedulerKind
 from search.simulate import Clock, reported, simulate, virtual
 from search.state import Assignment, SweepState
 from spaces import Observation, Requirement, Space
@@ -55,6 +55,7 @@ class Setting:
     scheduler: SchedulerKind
     ahead: bool
     earlier: tuple[Observation, ...] = ()
+    promote: bool = False
 
 
 def deaths(seed: int, share: float) -> Iterator[float | None]:
@@ -106,11 +107,12 @@ class _Driver:
         if self.plan != setting.plans[0] and self.journal.ledger.planned is None:
             self.journal.append(self.plan.event(self._clock.now))
         state = virtual(
-            setting.space, self._clock, setting.plans[0], 7, setting.sampler, setting.scheduler, self.journal
-        )
+            setting.space, self._clock, setting.plans[0], 7, setting.sampler, setting.scheduler, self.journal,
+            promote=setting.promote,
+        )  # fmt: skip
         if setting.ahead:
             state.look_ahead()
-        for _ in range(len(state.ledger.unfinished)):
+        for _ in range(len(state.ledger.going)):
             self._start(state.next_trial())
         while True:
             while len(self._running) < setting.workers and self._start(state.next_trial()):
@@ -139,7 +141,7 @@ class _Driver:
         decision = state.record(reported(given, rung, seen, self._setting.space))
         heapq.heappop(self._events)
         del self._running[trial]
-        if not isinstance(decision, Stop):
+        if isinstance(decision, Continue):
             self._train(given, rung + 1)
 
 
@@ -150,11 +152,13 @@ def earlier(trials: int = 12) -> tuple[Observation, ...]:
     return tuple(state.ledger.table)
 
 
-def everything(sampler: SamplerKind, scheduler: SchedulerKind, trials: int, workers: int = 3) -> Setting:
+def everything(
+    sampler: SamplerKind, scheduler: SchedulerKind, trials: int, workers: int = 3, promote: bool = False
+) -> Setting:
     """Budgets, requirements, a warm start and an extension."""
     space = replace(small_space(), requirements=(Requirement("drift", "<", 0.05),))
     first = Plan(trials, gpu_seconds=4.0 * trials)  # some trials are held, and go on
-    return Setting(space, (first, Plan(trials)), workers, sampler, scheduler, True, earlier())
+    return Setting(space, (first, Plan(trials)), workers, sampler, scheduler, True, earlier(), promote)
 
 
 def assert_same(tmp_path: Path, setting: Setting, seed: int, share: float) -> int:
@@ -163,18 +167,21 @@ def assert_same(tmp_path: Path, setting: Setting, seed: int, share: float) -> in
     assert what_happened(killed) == what_happened(whole) and never == 0
     assert [e.values for e in killed.proposals.values()] == [e.values for e in whole.proposals.values()]
     assert [e.time for e in killed.observed.values()] == [e.time for e in whole.observed.values()]
-    assert len(whole.endings) == len(whole.proposals) > 0
+    assert list(killed.promoted.values()) == list(whole.promoted.values())
+    assert len(whole.endings) == len(whole.proposals) > 0 and bool(whole.promoted) == setting.promote
     return often
 
 
+@pytest.mark.parametrize("promote", [False, True])
 @pytest.mark.parametrize("ahead", [False, True])
-def test_killed_now_and_then_it_is_the_same_sweep(tmp_path, ahead):
-    setting = Setting(small_space(), (Plan(12),), 3, "tpe", "asha-pareto", ahead)
+def test_killed_now_and_then_it_is_the_same_sweep(tmp_path, ahead, promote):
+    setting = Setting(small_space(), (Plan(12),), 3, "tpe", "asha-pareto", ahead, promote=promote)
     assert assert_same(tmp_path, setting, 1, 0.2) > 5
 
 
-def test_and_so_it_is_with_budgets_requirements_a_warm_start_and_an_extension(tmp_path):
-    setting = everything("tpe", "asha-pareto", 14)
+@pytest.mark.parametrize("promote", [False, True])
+def test_and_so_it_is_with_budgets_requirements_a_warm_start_and_an_extension(tmp_path, promote):
+    setting = everything("tpe", "asha-pareto", 14, promote=promote)
     assert assert_same(tmp_path, setting, 2, 0.2) > 5
 
 
@@ -184,6 +191,14 @@ def test_and_so_it_is_with_budgets_requirements_a_warm_start_and_an_extension(tm
 def test_killed_a_hundred_times_it_is_the_same_sweep(tmp_path, sampler, scheduler):
     setting = everything(sampler, scheduler, 60)
     assert assert_same(tmp_path, setting, 3, 0.6) >= 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 3, 30])
+@pytest.mark.parametrize("kinds", [("tpe", "asha-pareto"), ("gp", "trajectories"), ("random", "asha-scalar")])
+def test_killed_a_hundred_times_it_promotes_the_same(tmp_path, kinds, workers):
+    setting = everything(*kinds, 60, workers, promote=True)
+    assert assert_same(tmp_path, setting, 5, 0.6) >= 100
 
 
 @pytest.mark.slow

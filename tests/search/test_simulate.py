@@ -28,7 +28,8 @@ def flat(recipe: Recipe, steps: int, seed: int) -> Rung:
 
 def simulated(trials: int, workers: int, work=task, ahead: bool = False, **settings) -> tuple[Ledger, float]:
     clock = Clock()
-    state = virtual(SPACE, clock, trials, seed=1, scheduler=settings.pop("scheduler", "asha-pareto"))
+    chosen = {"scheduler": settings.pop("scheduler", "asha-pareto"), "promote": settings.pop("promote", False)}
+    state = virtual(SPACE, clock, trials, seed=1, **chosen)
     if ahead:
         state.look_ahead()
     return state.ledger, simulate(state, work, SPACE, workers, clock, **settings)
@@ -54,10 +55,11 @@ def test_with_one_worker_it_is_the_sweep_that_ray_runs(tmp_path):
     assert what_happened(simulated(11, 1)[0]) == what_happened(read(tmp_path / "small"))
 
 
+@pytest.mark.parametrize("promote", [False, True])
 @pytest.mark.parametrize("ahead", [False, True])
 @pytest.mark.parametrize("workers", [1, 5])
-def test_the_same_numbers_give_the_same_sweep(workers, ahead):
-    (first, seconds), (second, again) = (simulated(16, workers, ahead=ahead) for _ in range(2))
+def test_the_same_numbers_give_the_same_sweep(workers, ahead, promote):
+    (first, seconds), (second, again) = (simulated(16, workers, ahead=ahead, promote=promote) for _ in range(2))
     assert what_happened(first) == what_happened(second) and seconds == again
     assert [e.time for e in first.observed.values()] == [e.time for e in second.observed.values()]
 
