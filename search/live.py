@@ -79,10 +79,8 @@ class PlainLines:
                 value = self._tally.hypervolume(ledger)
                 ended = of(len(ledger.endings), self._bounds.plan(ledger).trials)
                 count = f"{ended} trials, hypervolume {value:.3f}"
-                self._line(
-                    f"{event.trial} {event.status} ({count})"
-                    + (f": {event.reason}" if event.status == "failed" else "")
-                )
+                untold = event.status == "failed" or isinstance(ledger.decision(event.trial, event.steps), Pause)
+                self._line(f"{event.trial} {event.status} ({count})" + (f": {event.reason}" if untold else ""))
             case Planned():
                 self._line(f"from here on: {self._bounds.plan(ledger).in_words}")
 

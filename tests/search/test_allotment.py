@@ -9,7 +9,7 @@ from search.allotment import Allotment
 from search.cards import GB, Refused, Request
 from search.journal import Journal
 from search.memory import load_of
-from search.rungs import rule_for
+from search.rungs import Pause, rule_for
 from search.state import SweepState
 from spaces import Cost, parse_space
 from tests.search.cards import TEXT, peak
@@ -166,3 +166,25 @@ def test_a_resumed_sweep_allots_as_before(tmp_path):
     again = Sweep(tmp_path, [SMALL, LARGE])
     assert again.allotment.next_trial()[0].trial == trial and again.allotment.granted[trial] == asked
     assert again.allotment.has_room(), "what was measured is in the journal"
+
+
+def test_a_paused_trial_leaves_its_place_to_others_and_is_given_one_when_it_is_promoted(tmp_path):
+    journal, rule = Journal(tmp_path), rule_for("asha-pareto", SPACE, promote=True)
+    state = SweepState(SPACE, rule, "random", 0, 4, journal, lambda event: None)
+    allotment = Allotment(state, lambda: [CPUS], 4, workers=1)
+
+    def score(trial: str, value: float) -> None:
+        o = observed(trial, 10, value, value, journal.ledger.proposals[trial].recipe)
+        if isinstance(state.record({"trial": trial, "steps": 10, "observations": [o.to_json()], "folder": "f"}), Pause):
+            allotment.paused(trial)
+
+    given = []
+    while len(given) < 4 and (not given or given[0] not in given[1:]):
+        assert allotment.has_room()
+        given.append(allotment.next_trial()[0].trial)
+        allotment.started(given[-1])
+        assert not allotment.has_room() and list(allotment.granted) == given[-1:], "one at a time"
+        if given[-1] not in given[:-1]:
+            score(given[-1], 0.9 - 0.1 * len(given))
+    journal.close()
+    assert given[-1] == given[0] and (given[0], 10) in journal.ledger.promoted and allotment.most == 1

@@ -202,6 +202,7 @@ def test_what_a_person_sees_of_it():
     text = written.getvalue()
     trial, steps = next(iter(state.ledger.promoted))
     assert f"{trial} is promoted, from {steps} steps (" in text and "; is paused (" in text
+    assert "hypervolume" in text and " may go on" in text.rpartition(" stopped (")[2], "and why it is left behind"
     assert all(c.running + c.paused + c.ended <= 9 and c.running <= 3 for c in counts)
     assert max(c.paused for c in counts) > 0 == counts[-1].paused and counts[-1].ended == 9
 
