@@ -224,6 +224,10 @@ def _choice(found: Found, choice: Choice, console: Console) -> None:
     drawn = f", drawn as {pick.label}" if pick.label else ""
     console.print(f"\n[bold]Recommended[/] ({how}): {pick.trial} at {pick.steps} steps{drawn}", highlight=False)
     console.print(_listed(recommend(choice)))
+    own = found.config.space.requirements
+    kept = front_of(found.ledger.table, found.space.objectives, own) if found.space.requirements != own else [pick]
+    if pick not in kept:
+        console.print("Its adapter may be gone: a sweep keeps those of its own front, which it is not on.")
     console.print(recipe_yaml(pick), markup=False, highlight=False)
 
 

@@ -80,6 +80,11 @@ def test_show_goes_by_what_is_preferred_and_required(home, monkeypatch, capsys):
     text = capsys.readouterr().out
     assert "Recommended (the front's best for identity=9,pose=1): t0002 at 20 steps" in text and "rank: 8" in text
     assert "◆ t0002@20" in text and "● t0001@10" in text and max(map(len, text.splitlines())) <= 80
+    assert "may be gone" not in text
+    assert (
+        call(monkeypatch, "show", "small", "--require", "identity < 0.6", "--prefer", "identity=1", "--home", home) == 0
+    )
+    assert "Its adapter may be gone" in capsys.readouterr().out
     assert call(monkeypatch, "show", "small", "--require", "identity < 0.6", "--json", "--home", home) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["required"] == ["identity < 0.6"] and all(o["scores"]["identity"] < 0.6 for o in found["front"])
