@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from analysis.paces import paces
 from search import story
 from search.about import About, about
+from search.allowance import Allowance
 from search.confirm.summary import Standing, standing_of
 from search.drawing import BASE_SCORES, draw, replace, shrink, warm_up
 from search.front import front_of
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 REFRESH_SECONDS = 20.0
 REFRESH_SHARE = 0.01
 """At most this share of a processor's time goes into what the sweep's page shows: plots, table, description."""
+FIRST_COST = 0.5
+"""Processor seconds that they are taken to need before it was seen."""
 PATIENCE = 3
 """After so many failures in a row MLflow is asked again only after a while."""
 TELL_AFTER = 5.0
@@ -99,11 +102,9 @@ class Recorder:
         """Scored checkpoints that came in, and those of them that MLflow took."""
         self._complete = False
         self._reason, self._told, self._complaints = "has not answered yet", False, set[tuple[str, str]]()
-        self._next_drawing = time.monotonic() + REFRESH_SECONDS
+        self._page = Allowance(REFRESH_SHARE, REFRESH_SECONDS, FIRST_COST, time.monotonic())
         self._shown: Found | None = None
         self._painted: list[Path] = []
-        self._spent = 0.0
-        """Processor seconds that the page took since it was drawn last."""
         self._queue: queue.SimpleQueue[Event | str] = queue.SimpleQueue()
         self._opened: Future[bool] = Future()
         self._given_up = threading.Event()
@@ -167,7 +168,7 @@ class Recorder:
         self._attempt(warm_up, "plots")
         while (status := self._take_in()) is None:
             self._catch_up()
-            if self._queue.empty() and time.monotonic() >= self._next_drawing:
+            if self._queue.empty() and time.monotonic() >= self._page.at:
                 self._draw("running")
         self._draw(status)
         self._backlog.extend(self._last(status))
@@ -179,13 +180,18 @@ class Recorder:
 
     def _last(self, status: str) -> list[Call]:
         """What MLflow is to hear at the end."""
-        folders = [(o, Path(self._ledger.observed[o.trial, o.steps].folder)) for o in self._front()]
-        kept = [(o, folder) for o, folder in folders if self._whole(folder / ADAPTER)]
-        at = self._ledger.latest
+        front, at = self._front(), self._ledger.latest
         return [
-            Call(lambda tracking: tracking.keep_adapters(kept)),
+            Call(lambda tracking: self._settle(tracking, front)),
             Call(lambda tracking: tracking.finish(status, at)),
         ]
+
+    def _settle(self, tracking: "Tracking", front: Sequence[Observation]) -> None:
+        """What the front comes to. It fails, and is tried again, until MLflow has the runs of all its trials."""
+        folders = [(o, Path(self._ledger.observed[o.trial, o.steps].folder)) for o in front]
+        tracking.keep_adapters([(o, folder) for o, folder in folders if self._whole(folder / ADAPTER)])
+        tracking.mark_front(front)
+        self._tell(tracking)
 
     def _prune(self) -> None:
         self._depot.prune(self._ledger)
@@ -359,17 +365,13 @@ class Recorder:
                 self._attempt(lambda: self._look(status), "plots")
                 self._backlog.append(Call(self._tell))
             return
-        began, self._spent = time.thread_time(), 0.0
+        began = time.thread_time()
+        self._page.begin()
         self._depot.fetch(self._folder / BASE_SCORES)
         self._attempt(lambda: setattr(self, "_painted", self._paint(self._look(status))), "plots")
         if not any(call.do == self._upload for call in self._backlog):
             self._backlog.append(Call(self._upload))
-        self._charge(began)
-
-    def _charge(self, began: float) -> None:
-        """So long a pause that the page takes no more than its share of a processor, MLflow's part in it too."""
-        self._spent += time.thread_time() - began
-        self._next_drawing = time.monotonic() + max(REFRESH_SECONDS, self._spent / REFRESH_SHARE)
+        self._page.spend(time.thread_time() - began, time.monotonic())
 
     def _tell(self, tracking: "Tracking") -> None:
         if self._shown is not None:
@@ -382,7 +384,7 @@ class Recorder:
         tracking.plots(self._painted, [story.TABLE], words)
         tracking.mark_front(self._front())
         self._tell(tracking)
-        self._charge(began)
+        self._page.spend(time.thread_time() - began, time.monotonic())
 
     def _attempt(self, call: Callable[[], None], what: str) -> None:
         """What fails here, on this machine, is told once for each kind."""

@@ -12,7 +12,6 @@ from search.confirm.choose import Search
 from search.confirm.summary import standing_of, summary
 from search.drawing import replace
 from search.journal import Ended, Event, Judged, Ledger, Observed, Proposed
-from search.pruning import ADAPTER
 from search.recorder import Call, Recorder
 from search.show import Found, found_in
 from spaces import Observation, Space
@@ -85,9 +84,7 @@ class ConfirmRecorder(Recorder):
         keys = {(o.trial, o.steps) for o in kept}
         if status not in ("interrupted", "failed"):
             self._attempt(lambda: prune(self._ledger, keys, self._search, self._folder / "trials"), "pruning")
-        folders = [(o, Path(self._ledger.observed[o.trial, o.steps].folder)) for o in kept]
-        whole = [(o, folder) for o, folder in folders if self._whole(folder / ADAPTER)]
         return [
-            Call(lambda tracking: tracking.keep_adapters(whole)),
+            Call(lambda tracking: self._settle(tracking, kept)),
             Call(lambda tracking: tracking.finish(self._status, at, status)),
         ]
