@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 REFRESH_SECONDS = 20.0
 REFRESH_SHARE = 0.01
 """At most this share of a processor's time goes into what the sweep's page shows: plots, table, description."""
-FIRST_COST = 0.5
+FIRST_COST = 1.25
 """Processor seconds that they are taken to need before it was seen."""
 PATIENCE = 3
 """After so many failures in a row MLflow is asked again only after a while."""
