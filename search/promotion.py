@@ -40,6 +40,9 @@ class Ranked(Protocol):
     def ranking(self, steps: int) -> Iterable[str]:
         """Their names, best first."""
 
+    def place(self, trial: str, steps: int) -> int:
+        """That of a trial in the ranking, 1 is the best."""
+
     def may_add(self, trial: str, steps: int) -> bool:
         """Whether a trial that is there may still add to the front, as far as the rule asks."""
 
@@ -87,7 +90,7 @@ def pause_or_go_on(
     following = choose(ranked, rule, ChainMap({trial: steps}, dict(paused)), gone_on)
     if following is not None and following.trial == trial:
         return Continue(following.place, of)
-    return Pause(1 + next(i for i, name in enumerate(ranked.ranking(steps)) if name == trial), of)
+    return Pause(ranked.place(trial, steps), of)
 
 
 def left_behind(ranked: Ranked, rule: Rule, paused: Mapping[str, int], least: int = 1) -> dict[str, str]:
@@ -122,6 +125,9 @@ class Table:
 
     def ranking(self, steps: int) -> list[str]:
         return ranking([o for o in self._rows if o.steps == steps], self._rule)
+
+    def place(self, trial: str, steps: int) -> int:
+        return 1 + self.ranking(steps).index(trial)
 
     def may_add(self, trial: str, steps: int) -> bool:
         mine = [o for o in self._rows if (o.trial, o.steps) == (trial, steps)]

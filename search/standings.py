@@ -67,6 +67,9 @@ class Standings:
         """A rung's trials, best first, as they are asked for."""
         return self._rungs[steps].ranking() if steps in self._rungs else iter(())
 
+    def place(self, trial: str, steps: int) -> int:
+        return self._rungs[steps].standing(trial)[0]
+
     def may_add(self, trial: str, steps: int) -> bool:
         """Whether it may in any way that it is drawn in; only trajectories ask."""
         seen = self._rungs[steps].of_trial(trial)
