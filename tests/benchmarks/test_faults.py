@@ -131,4 +131,5 @@ def test_a_short_soak(cluster: Nodes, tmp_path: Path):
     plan = Plan(trials=30, scheduler="none", pace=0.02, puppets=False, at_once=4)
     tally, series = soak(cluster, tmp_path, plan, ("process",), every=2.0, seed=7, seconds=180, **QUIET)
     assert tally.wrong == [] and len(series.rows) > 2
-    assert 0 < tally.killed["process"] == tally.lost["process"] == tally.lost.total()
+    # A process that was through with its trial when it was killed is no loss of any.
+    assert 0 < tally.lost["process"] == tally.lost.total() <= tally.killed["process"]
