@@ -31,27 +31,20 @@ app = typer.Typer(
     help="Searches for the fine-tunes that keep a subject's identity and follow a given pose.",
 )  # fmt: skip
 
-app.command("sweep")(sweep)
-app.command("resume")(resume)
-app.command("submit")(submit)
-app.command("status")(status)
-app.command("stop")(stop)
-app.command("confirm")(confirm)
-app.command("show")(show)
-app.command("report")(report)
-app.command("compare")(compare)
-app.command("ui")(ui)
-app.command("record")(record)
-app.command("generate")(generate)
-app.command("export")(export)
-app.command("register")(register)
-app.command("judge")(judge)
-app.command("simulate")(simulate)
-app.command("spaces")(spaces)
-app.command("prepare")(prepare)
-app.command("annotate")(annotate)
-app.add_typer(subject, name="subject")
-app.add_typer(cluster, name="cluster")
+PANELS = {
+    "Sweeps": (sweep, resume, stop, status, confirm, simulate, spaces),
+    "What a sweep found": (show, report, compare, ui, record),
+    "Its fine-tunes": (generate, export, register),
+    "Subjects and judges": (prepare, annotate, subject, judge),
+    "Clusters": (submit, cluster),
+}
+"""The commands in the order of `--help`; those with commands of their own are apps."""
+for panel, commands in PANELS.items():
+    for command in commands:
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, rich_help_panel=panel)
+        else:
+            app.command(rich_help_panel=panel)(command)
 
 
 def main() -> None:

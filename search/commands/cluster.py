@@ -7,7 +7,9 @@ import typer
 
 from spaces import InputError
 
-app = typer.Typer(no_args_is_help=True, help="Checks a cluster's file, closes its ports, and serves its record.")
+app = typer.Typer(
+    name="cluster", no_args_is_help=True, help="Checks a cluster's file, closes its ports, and serves its record."
+)
 
 File = Annotated[Path, typer.Argument(help="The file that `ray up` takes.")]
 

@@ -7,7 +7,9 @@ import typer
 
 from spaces import InputError
 
-app = typer.Typer(no_args_is_help=True, help="Checks a subject folder, and writes the poses to draw it in.")
+app = typer.Typer(
+    name="subject", no_args_is_help=True, help="Checks a subject folder, and writes the poses to draw it in."
+)
 
 Folder = Annotated[str, typer.Argument(help="The subject's folder.")]
 
