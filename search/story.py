@@ -3,8 +3,10 @@
 import json
 from collections.abc import Sequence
 
+from analysis.choice import recommend
 from search.about import About
 from search.budget import of
+from search.choosing import choice_of
 from search.confirm.summary import Standing
 from search.drawing import SMALL
 from search.show import SCORE_COLUMNS, Found
@@ -126,8 +128,15 @@ def _pick(found: Found) -> str:
             f"### The pick: {knee.name}, {_whose(found)}",
             _rows(["", *(SCORE_COLUMNS.get(name, name) for name in names)], rows),
             f"Recipe: {fields}; {knee.steps} steps, seed {knee.seed}{drawn}.",
+            _why(found),
         ]
     )
+
+
+def _why(found: Found) -> str:
+    """Why this one, what its neighbours would give and cost, and which rivals nothing tells from it; as `show` says."""
+    choice = choice_of(found)
+    return "" if choice is None else "\n".join(f"- {line}" for line in recommend(choice))
 
 
 def _front(found: Found) -> str:

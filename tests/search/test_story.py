@@ -8,8 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from analysis.choice import recommend
 from search import provenance
 from search.about import About, about, fingerprint_of
+from search.choosing import choice_of
 from search.journal import Journal, Ledger, Observed, Opened, Proposed, read
 from search.parcel import Parcel
 from search.rungs import Stop
@@ -51,6 +53,7 @@ def test_the_page_says_the_most_first_and_fits(tmp_path: Path, trials: int):
     assert addresses.filter in said and f"posefront register {found.config.name}" in said
     assert said.count("@10\N{NO-BREAK SPACE}") == min(trials, ROWS)
     assert ("runs=" in links) == (trials > 1), "one run is not compared"
+    assert all(f"- {line}" in said for line in recommend(choice_of(found))), "why, as `show` says it"
     assert (f"{trials - ROWS} more" in said) == (trials > ROWS)
 
 
