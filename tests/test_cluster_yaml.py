@@ -4,6 +4,7 @@ import copy
 import inspect
 import os
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +85,10 @@ def test_the_constraints_and_all_packages_travel(cluster):
     for remote, local in mounts.items():
         assert local.startswith("~/") or (ROOT / local).exists()
         assert remote == f"~/posefront/{local}" or remote == local
-    packages = re.search(r"packages = \[(.*?)\]", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.DOTALL)
-    assert {name.split(".")[0] for name in re.findall(r'"([\w.]+)"', packages[1])} <= set(mounts.values())
+    found = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"][
+        "find"
+    ]
+    assert {name.removesuffix("*") for name in found["include"]} <= set(mounts.values())
 
 
 def test_nothing_but_ssh_is_open(cluster):
