@@ -20,9 +20,8 @@ _QUERY = re.compile(r"(?<=[?&])([\w.-]+)=([^&\s'\")]+)")
 def one_line(text: str) -> str:
     """On one line, without secrets, cut in the middle where it is long, and with what cannot be printed escaped."""
     line = " ".join(redacted(text).split())
-    if len(line) > MOST:
-        line = f"{line[: MOST * 2 // 3]} ... {line[-MOST // 3 :]}"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)  # which lengthens it
+    return line if len(line) <= MOST else f"{line[: MOST * 2 // 3]} ... {line[-MOST // 3 :]}"
 
 
 def redacted(text: str) -> str:
