@@ -42,11 +42,12 @@ NEVER = 1e9
 
 def method(name: str) -> Callable[[Task, int], Searcher]:
     """A search by name. Imported only when asked for: each brings its package."""
-    from benchmarks.peers.foreign import SyneTune
+    from benchmarks.peers.neps_peer import NePS
     from benchmarks.peers.optuna_peers import Optuna
     from benchmarks.peers.ours import Ours, OursPromoted
     from benchmarks.peers.plain import Random
     from benchmarks.peers.ray_peers import Ray
+    from benchmarks.peers.syne_tune_peer import SyneTune
 
     return {
         "ours": Ours,
@@ -67,9 +68,13 @@ def method(name: str) -> Callable[[Task, int], Searcher]:
         "Ray OptunaSearch + ASHA": partial(Ray, scheduled=True),
         "Syne Tune MOASHA": partial(SyneTune, repaired=False),
         "Syne Tune MOASHA, repaired": partial(SyneTune, repaired=True),
+        "NePS moasha": partial(NePS, optimizer="moasha"),
+        "NePS primo": partial(NePS, optimizer="primo"),
     }[name]
 
 
+FOREIGN = ("Syne Tune", "NePS")
+"""How the names of methods begin that need the peers' interpreter."""
 METHODS = (
     "ours", "random", "Optuna TPE", "Optuna NSGA-II", "Optuna GP", "Ray OptunaSearch", "Ray OptunaSearch + ASHA",
     "ours, TPE", "ours, random proposals", "ours, ranks alone", "ours, none stopped", "ours, TPE and ranks alone",
@@ -186,7 +191,7 @@ def main(
     work: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("scratch/search"),
 ) -> None:
     chosen = methods.split(";")
-    if any(name.startswith("Syne Tune") for name in chosen):
+    if any(name.startswith(FOREIGN) for name in chosen):
         try:
             interpreter()
         except InputError as error:

@@ -1,14 +1,9 @@
-"""Syne Tune's `MOASHA`, in an interpreter of its own: lines of JSON in, lines of JSON out.
+"""Syne Tune's `MOASHA`, in an interpreter of its own (lines.py)."""
 
-Its pins and ours exclude each other, so it knows nothing of this package. The first line says what is searched; each
-other one asks for a trial's values or tells what it scored at a rung. Losses are minimised.
-"""
-
-import json
-import sys
 from datetime import datetime
 
 import numpy as np
+from lines import serve
 from syne_tune.backend.trial_status import Trial
 from syne_tune.config_space import choice, lograndint, loguniform, randint, uniform
 from syne_tune.optimizer.scheduler import SchedulerDecision
@@ -23,6 +18,32 @@ class Repaired(NonDominatedPriority):
         return np.argsort(super().__call__(objectives))
 
 
+class Search:
+    def __init__(self, asked: dict) -> None:
+        np.random.seed(asked["seed"])
+        self.names = [f"loss{k}" for k in range(asked["objectives"])]
+        self.scheduler = MOASHA(
+            {parameter["name"]: domain(parameter) for parameter in asked["parameters"]}, metrics=self.names,
+            do_minimize=True, time_attr="steps", max_t=asked["rungs"][-1], grace_period=asked["rungs"][0],
+            reduction_factor=asked["eta"], random_seed=asked["seed"],
+            multiobjective_priority=Repaired() if asked["repaired"] else None,
+        )  # fmt: skip
+        self.trials = {}
+
+    def suggest(self, name: str) -> dict:
+        config = self.scheduler.suggest().config
+        self.trials[name] = Trial(trial_id=len(self.trials), config=config, creation_time=datetime(2000, 1, 1))
+        self.scheduler.on_trial_add(self.trials[name])
+        return {key: value.item() if isinstance(value, np.generic) else value for key, value in config.items()}
+
+    def report(self, name: str, steps: int, losses: list) -> bool:
+        result = {"steps": steps, **dict(zip(self.names, losses, strict=True))}
+        on = self.scheduler.on_trial_result(self.trials[name], result) != SchedulerDecision.STOP
+        if not on:
+            self.scheduler.on_trial_remove(self.trials[name])
+        return on
+
+
 def domain(parameter: dict):
     if "values" in parameter:
         return choice(parameter["values"])
@@ -32,32 +53,5 @@ def domain(parameter: dict):
     return (loguniform if parameter["log"] else uniform)(low, high)
 
 
-def main() -> None:
-    asked = json.loads(sys.stdin.readline())
-    np.random.seed(asked["seed"])
-    names = [f"loss{k}" for k in range(asked["objectives"])]
-    space = {parameter["name"]: domain(parameter) for parameter in asked["parameters"]}
-    scheduler = MOASHA(
-        space, metrics=names, do_minimize=True, time_attr="steps", max_t=asked["rungs"][-1],
-        grace_period=asked["rungs"][0], reduction_factor=asked["eta"], random_seed=asked["seed"],
-        multiobjective_priority=Repaired() if asked["repaired"] else None,
-    )  # fmt: skip
-    trials = {}
-    for line in sys.stdin:
-        message = json.loads(line)
-        name = message["trial"]
-        if "losses" not in message:
-            config = scheduler.suggest().config
-            trials[name] = Trial(trial_id=len(trials), config=config, creation_time=datetime(2000, 1, 1))
-            scheduler.on_trial_add(trials[name])
-            answer = {key: value.item() if isinstance(value, np.generic) else value for key, value in config.items()}
-        else:
-            result = {"steps": message["steps"], **dict(zip(names, message["losses"], strict=True))}
-            answer = scheduler.on_trial_result(trials[name], result) != SchedulerDecision.STOP
-            if not answer:
-                scheduler.on_trial_remove(trials[name])
-        print(json.dumps(answer), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    serve(Search)

@@ -1,0 +1,20 @@
+"""The other side of benchmarks/peers/foreign.py: a search behind lines of JSON, where its package is installed.
+
+The pins of such packages and ours exclude each other, so nothing here knows anything of ours. The first line says what
+is searched; each other one is a method of the search and what it is given, and has one line for an answer. Losses are
+minimised.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+
+def serve(make: Callable[[dict[str, Any]], Any]) -> None:
+    """Answers until there are no more lines. What a package prints goes where its errors go."""
+    answers, sys.stdout = sys.stdout, sys.stderr
+    search = make(json.loads(sys.stdin.readline()))
+    for line in sys.stdin:
+        method, *given = json.loads(line)
+        print(json.dumps(getattr(search, method)(*given)), file=answers, flush=True)
