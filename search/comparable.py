@@ -6,7 +6,7 @@ from typing import Any
 
 from search.config import SweepConfig
 from search.drawing import BASE_SCORES
-from search.earlier import check_comparable
+from search.proposals.earlier import check_comparable
 from spaces import InputError
 
 TOLERANCE = 0.02

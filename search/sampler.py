@@ -15,8 +15,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from analysis.pareto import order_selection
 from analysis.study import study_of
 from search.config import SamplerKind
-from search.foresight import Foresight, Known, next_recipes
 from search.front import representative_of
+from search.proposals.foresight import Foresight, Known, next_recipes
 from spaces import REFERENCE_LOSS, Choice, Observation, Parameter, Space, ranking_losses, to_losses
 
 STARTUP_TRIALS = 8

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from search.ahead import begun
 from search.attempts import MAX_FAILURES, Assignment, Attempts
 from search.budget import SPENT, Gpus, Meter, Plan
 from search.config import SamplerKind
 from search.journal import Cause, Ended, Event, Keeper, Ledger, Observed, Promoted, Proposed
+from search.proposals.ahead import begun
 from search.rungs import Continue, Decision, Rule, RunAll, Stop
 from search.sampler import Sampler
 from search.standings import Standings

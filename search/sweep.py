@@ -20,7 +20,6 @@ from search.clock import SteadyClock
 from search.config import SweepConfig, check_new
 from search.depot import AtHome, Depot, opened
 from search.driver import Driver, take_sigterm, terminable
-from search.earlier import Taken, take
 from search.front import check_scores
 from search.journal import (
     FILE,
@@ -37,6 +36,7 @@ from search.journal import (
     read,
 )
 from search.live import Reporter
+from search.proposals.earlier import Taken, take
 from search.provenance import CHANGED, GIT, provenance
 from search.rungs import rule_for
 from spaces import InputError

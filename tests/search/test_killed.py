@@ -14,8 +14,8 @@ import pytest
 
 from search.budget import Plan
 from search.config import SamplerKind
-from search.earlier import from_table
 from search.journal import Journal, Ledger, read
+from search.proposals.earlier import from_table
 from search.rungs import Continue, SchedulerKind
 from search.simulate import Clock, reported, simulate, virtual
 from search.state import Assignment, SweepState

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from search.ahead import begun
 from search.journal import Ended, Journal, Observed, Proposed, read
+from search.proposals.ahead import begun
 from search.rungs import Continue, Stop, rule_for
 from search.state import SweepState
 from spaces import Inference, labels, parse_space

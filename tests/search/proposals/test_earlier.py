@@ -7,8 +7,8 @@ import pytest
 
 from search import config as configs
 from search import show
-from search.earlier import check_comparable, from_table
 from search.journal import Journal, Learned, read
+from search.proposals.earlier import check_comparable, from_table
 from search.sampler import Sampler
 from search.simulate import Clock, simulate, virtual
 from search.sweep import resume, run

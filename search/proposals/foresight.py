@@ -11,9 +11,9 @@ from scipy.special import ndtr
 
 from analysis.improvement import expected_improvement, free_boxes
 from analysis.pareto import non_dominated, order_selection
-from search.encoding import Encoding
 from search.front import representative_of
-from search.gaussian import Curves, Floats, Posterior, Rows, distances
+from search.proposals.encoding import Encoding
+from search.proposals.gaussian import Curves, Floats, Posterior, Rows, distances
 from spaces import REFERENCE_LOSS, Observation, Space, ranking_losses, to_losses
 
 FIRST, GROWTH = 16, 1.25

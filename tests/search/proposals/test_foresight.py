@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
 
-from search.encoding import Encoding
-from search.foresight import FIRST, MOST, Known
-from search.gaussian import Curves, Posterior, Rows, _Known, _loss, _prior, distances
+from search.proposals.encoding import Encoding
+from search.proposals.foresight import FIRST, MOST, Known
+from search.proposals.gaussian import Curves, Posterior, Rows, _Known, _loss, _prior, distances
 from search.sampler import STARTUP, Sampler
 from spaces import parse_space
 from tests.search.examples import observed, small_space
