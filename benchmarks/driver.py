@@ -20,13 +20,13 @@ from rich.console import Console
 from benchmarks.growth import task
 from search import sweep
 from search.config import SweepConfig
+from search.decisions.standings import Standings
 from search.journal import Journal
 from search.live import PlainLines
 from search.recorder import Recorder
 from search.rungs import Stop
 from search.sampler import Sampler
 from search.simulate import reported
-from search.standings import Standings
 from search.state import SweepState
 from spaces import load_space, space_file
 from trainables.job import Job

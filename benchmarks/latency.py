@@ -21,9 +21,9 @@ from optuna.study._multi_objective import _is_pareto_front
 from analysis.growing import GrowingFront
 from analysis.pareto import Floats, hypervolume, non_dominated
 from search.config import SamplerKind
+from search.decisions.standings import Standings
 from search.journal import Ended, Journal, Observed, Proposed
 from search.rungs import Continue, SchedulerKind, decide, rule_for
-from search.standings import Standings
 from search.state import SweepState
 from spaces import Observation, Space, parse_space
 from spaces.files import space_file

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from analysis.pareto import order_selection, rank_layers
-from search.trajectories import Trajectories, none_left, over
+from search.decisions.trajectories import Trajectories, none_left, over
 from spaces import REFERENCE_LOSS, Objective, Observation, Requirements, Space, ranking_losses
 
 SchedulerKind = Literal["trajectories", "asha-pareto", "asha-scalar", "none"]
@@ -37,7 +37,7 @@ class Stop:
 
 @dataclass(frozen=True)
 class Pause:
-    """The trial waits at its rung, to be promoted once it is in place (`search.promotion`)."""
+    """The trial waits at its rung, to be promoted once it is in place (`search.decisions.promotion`)."""
 
     place: int
     """Its place at the rung, 1 is the best."""
@@ -66,7 +66,7 @@ class ParetoAsha:
     requirements: Requirements = ()
     """What is behind all else where it is not met."""
     promote: bool = False
-    """Whether trials that are outranked are paused, not stopped (`search.promotion`)."""
+    """Whether trials that are outranked are paused, not stopped (`search.decisions.promotion`)."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Promise:
     requirements: Requirements = ()
     """What is behind all else where it is not met."""
     promote: bool = False
-    """Whether trials that are outranked are paused, not stopped (`search.promotion`)."""
+    """Whether trials that are outranked are paused, not stopped (`search.decisions.promotion`)."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class ScalarAsha:
     requirements: Requirements = ()
     """What is behind all else where it is not met."""
     promote: bool = False
-    """Whether trials that are outranked are paused, not stopped (`search.promotion`)."""
+    """Whether trials that are outranked are paused, not stopped (`search.decisions.promotion`)."""
 
 
 @dataclass(frozen=True)

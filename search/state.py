@@ -10,11 +10,11 @@ import numpy as np
 from search.attempts import MAX_FAILURES, Assignment, Attempts
 from search.budget import SPENT, Gpus, Meter, Plan
 from search.config import SamplerKind
+from search.decisions.standings import Standings
 from search.journal import Cause, Ended, Event, Keeper, Ledger, Observed, Promoted, Proposed
 from search.proposals.ahead import begun
 from search.rungs import Continue, Decision, Rule, RunAll, Stop
 from search.sampler import Sampler
-from search.standings import Standings
 from spaces import Observation, Recipe, Space
 
 REPEATS = 20

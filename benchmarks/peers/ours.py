@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.tasks import Task
+from search.decisions.standings import Standings
 from search.rungs import Continue, Pause, rule_for
 from search.sampler import Sampler
-from search.standings import Standings
 from spaces import Observation, Recipe
 
 

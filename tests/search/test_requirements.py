@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from analysis.frontplot import prepare
 from search import show
+from search.decisions.standings import Standings
 from search.front import front_of, hypervolume_of, knee_of
 from search.rungs import Continue, Stop, decide, rule_for
 from search.sampler import Sampler
-from search.standings import Standings
 from search.sweep import run
 from spaces import Observation, Requirement, Space, violation
 from tests.search.curves import Curves

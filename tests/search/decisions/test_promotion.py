@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from search.budget import Plan
+from search.decisions.promotion import Table, allowed, choose, left_behind, pause_or_go_on
+from search.decisions.standings import Standings
 from search.journal import Journal, Ledger, Promoted, read
 from search.live import LiveTable, PlainLines
-from search.promotion import Table, allowed, choose, left_behind, pause_or_go_on
 from search.rungs import Continue, ParetoAsha, Pause, Promise, RunAll, ScalarAsha, Stop
 from search.simulate import Clock, Rung, simulate, virtual
-from search.standings import Standings
 from search.sweep import run
 from spaces import Cost, Observation, Recipe
 from tests.search.curves import Curves, scores
+from tests.search.decisions.test_standings import RULES, TWO, arrivals, observed
 from tests.search.examples import small_space, small_sweep
 from tests.search.test_simulate import simulated, task, what_happened
-from tests.search.test_standings import RULES, TWO, arrivals, observed
 from tests.search.test_sweep import lines
 
 SPACE = small_space()

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from search.decisions.standings import Standings
 from search.rungs import ParetoAsha, Promise, RunAll, ScalarAsha, Stop, decide
-from search.standings import Standings
 from spaces import OBJECTIVES, Inference, Observation
 from tests.search.examples import observed
 

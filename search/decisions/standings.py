@@ -8,9 +8,9 @@ import numpy as np
 
 from analysis.growing import GrowingLayers
 from analysis.pareto import order_selection, rank_layers
-from search.promotion import Promotion, choose, left_behind, pause_or_go_on
+from search.decisions.promotion import Promotion, choose, left_behind, pause_or_go_on
+from search.decisions.trajectories import over
 from search.rungs import Decision, ParetoAsha, Promise, Rule, at_the_end, in_place, not_finite, promising
-from search.trajectories import over
 from spaces import REFERENCE_LOSS, Observation, ranking_losses
 
 Row = tuple[str, int, str]

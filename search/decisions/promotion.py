@@ -13,8 +13,8 @@ from fractions import Fraction
 from itertools import islice
 from typing import Protocol
 
+from search.decisions.trajectories import Trajectories, none_left, over
 from search.rungs import Continue, Decision, Pause, Promise, Rule, RunAll, not_finite, outranked, ranking
-from search.trajectories import Trajectories, none_left, over
 from spaces import Observation
 
 
@@ -112,7 +112,7 @@ def left_behind(ranked: Ranked, rule: Rule, paused: Mapping[str, int], least: in
 
 
 class Table:
-    """The rungs of a table of observations, ranked anew each time: what `search.standings` keeps up."""
+    """The rungs of a table of observations, ranked anew each time: what `search.decisions.standings` keeps up."""
 
     def __init__(self, table: Sequence[Observation], rule: Rule) -> None:
         self._rule = rule

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from search.decisions.trajectories import over
 from search.rungs import Continue, Promise, Stop, decide, quota, rule_for
-from search.trajectories import over
 from spaces import OBJECTIVES, Observation, to_losses
 from spaces.requirements import parse_requirement
 from tests.search.examples import observed, small_space
