@@ -1,1 +1,1 @@
-"""What `rungs.py` decides by, kept up as a sweep goes: the rungs as they fill, trajectories, and asynchronous promotion."""
+"""What `rungs.py` decides by, kept up as a sweep goes: rungs as they fill, trajectories, asynchronous promotion."""
