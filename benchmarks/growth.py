@@ -16,11 +16,11 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from search.attempts import Assignment
 from search.journal import Journal, Ledger
 from search.live import PlainLines
 from search.simulate import Charges, Clock, Rung, simulate, virtual
 from search.state import SweepState
+from search.trials.attempts import Assignment
 from spaces import Cost, Recipe, load_space
 
 TENTHS = 10

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from search.memory import MARGIN, Load, load_of, predict
+from search.trials.memory import MARGIN, Load, load_of, predict
 from spaces import Inference, Recipe, load_space
 
 SEGMENTS = ((0, 2), (2, 4))

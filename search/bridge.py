@@ -14,11 +14,11 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
-from search.attempts import Assignment, Attempts
-from search.deaths import death
 from search.rungs import Continue
-from search.turns import in_turn, waiting_of
-from search.watchdog import Watchdog
+from search.trials.attempts import Assignment, Attempts
+from search.trials.deaths import death
+from search.trials.turns import in_turn, waiting_of
+from search.trials.watchdog import Watchdog
 from trainables.job import Job
 from trainables.notice import Evicted
 from trainables.pulse import key

@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from itertools import count
 from typing import Any, Protocol
 
-from search.attempts import Assignment
 from search.budget import Plan
 from search.config import SamplerKind
 from search.journal import Event, Keeper, Ledger
 from search.rungs import Continue, SchedulerKind, rule_for
 from search.state import SweepState
+from search.trials.attempts import Assignment
 from spaces import Cost, Recipe, Space
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from search.attempts import MAX_FAILURES, Assignment, Attempts
 from search.budget import SPENT, Gpus, Meter, Plan
 from search.config import SamplerKind
 from search.decisions.standings import Standings
@@ -15,6 +14,7 @@ from search.journal import Cause, Ended, Event, Keeper, Ledger, Observed, Promot
 from search.proposals.ahead import begun
 from search.rungs import Continue, Decision, Rule, RunAll, Stop
 from search.sampler import Sampler
+from search.trials.attempts import MAX_FAILURES, Assignment, Attempts
 from spaces import Observation, Recipe, Space
 
 REPEATS = 20

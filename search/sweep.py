@@ -43,9 +43,9 @@ from spaces import InputError
 from trainables.disk import disk_trouble
 
 if TYPE_CHECKING:
-    from search.attempts import Attempts
     from search.recorder import Missing, Recorder
     from search.tracking import Tracking
+    from search.trials.attempts import Attempts
 
 RAY_FOLDER = "ray"
 RAY_SETTINGS = {
@@ -456,7 +456,7 @@ def _fit(
     from ray.tune.execution import class_cache
 
     from search.bridge import Halt, Losses, Proposals, RemoteTrial, Rungs, Watch, trial_name
-    from search.deaths import ends_of_processes
+    from search.trials.deaths import ends_of_processes
 
     shutil.rmtree(config.folder / RAY_FOLDER, ignore_errors=True)
     class_cache.ENV_VARS_TO_PROPAGATE.difference_update(KEPT_FROM_RAY)
@@ -468,7 +468,7 @@ def _fit(
     searcher, rungs, allotment = Proposals(state, config.job), Rungs(state), None
     started: list[Any] = []
     if config.gpus_per_trial == "auto" and (config.address is not None or _resources().get("GPU", 0)):
-        from search.sharing import shared
+        from search.trials.sharing import shared
 
         allotment, searcher, rungs, started = shared(config, state)
         note(allotment.in_words())

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search.about import fingerprint_of
-from search.attempts import Attempts
 from search.checks import check_held_out
 from search.config import SweepConfig
 from search.confirm.choose import Search, chosen
@@ -21,6 +20,7 @@ from search.live import Reporter
 from search.provenance import provenance
 from search.rungs import rule_for
 from search.sweep import Outcome, check, drive, open_tracking
+from search.trials.attempts import Attempts
 from spaces import InputError
 from trainables.disk import disk_trouble
 

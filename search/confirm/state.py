@@ -9,10 +9,10 @@ from functools import cached_property
 import numpy as np
 
 from analysis.racing import Odds, Verdict, odds, verdicts
-from search.attempts import MAX_FAILURES, Assignment, Attempts
 from search.confirm.choose import FIRST, Search
 from search.journal import Candidate, Chosen, Event, Judged, Keeper, Ledger, Proposed, Status
 from search.rungs import Continue, Decision, Rule, Stop, not_finite
+from search.trials.attempts import MAX_FAILURES, Assignment, Attempts
 from spaces import Objective, Observation, to_losses
 
 _STREAM = 5

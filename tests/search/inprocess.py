@@ -7,10 +7,10 @@ import pytest
 from rich.console import Console
 
 from search import sweep
-from search.attempts import Attempts
 from search.config import SweepConfig
 from search.live import PlainLines
 from search.rungs import Continue
+from search.trials.attempts import Attempts
 from tests.search.curves import Curves
 
 Before = Callable[[str, int], None]

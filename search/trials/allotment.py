@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from search.attempts import Assignment, Attempts
-from search.cards import Card, Refused, Request, ask, cards_of
-from search.memory import load_of, measured_in, predict
-from search.turns import Floor, may_propose
+from search.trials.attempts import Assignment, Attempts
+from search.trials.cards import Card, Refused, Request, ask, cards_of
+from search.trials.memory import load_of, measured_in, predict
+from search.trials.turns import Floor, may_propose
 
 TRIES = 6
 """So often a trial is given more memory; each time it is half as much again at least."""

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.cards import CONTEXT, GB, USABLE, Card, Refused, Request, ask, cards_of
-from search.memory import Need
+from search.trials.cards import CONTEXT, GB, USABLE, Card, Refused, Request, ask, cards_of
+from search.trials.memory import Need
 from spaces import InputError
 
 SMALL, LARGE = Card(24.0, 8), Card(80.0, 16)

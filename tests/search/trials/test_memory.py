@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.memory import AFTER_RUNNING_OUT, MARGIN, Load, _growth, _prices, load_of, predict
+from search.trials.memory import AFTER_RUNNING_OUT, MARGIN, Load, _growth, _prices, load_of, predict
 from spaces import Recipe
 
 GB = 10**9

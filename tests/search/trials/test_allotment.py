@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from search.allotment import Allotment
-from search.cards import GB, Refused, Request
 from search.journal import Journal
-from search.memory import load_of
 from search.rungs import Pause, rule_for
 from search.state import SweepState
+from search.trials.allotment import Allotment
+from search.trials.cards import GB, Refused, Request
+from search.trials.memory import load_of
 from spaces import Cost, parse_space
 from tests.search.cards import TEXT, peak
 from tests.search.examples import observed

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from search.journal import Ledger, Observed, Proposed
 from search.rungs import Continue, Stop
-from search.turns import PATIENCE, Floor, Waiting, in_turn, may_propose, waiting_of
+from search.trials.turns import PATIENCE, Floor, Waiting, in_turn, may_propose, waiting_of
 from spaces import Recipe
 from tests.search.examples import observed
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from search.journal import Cause, Ended, Event, Keeper, Ledger, Lost, Observed, Outgrew, Proposed, Status
 from search.rungs import Decision, Rule, Stop
-from search.turns import in_turn, waiting_of
+from search.trials.turns import in_turn, waiting_of
 from spaces import Cost, Inference, Observation, Recipe
 from spaces.wording import one_line
 from trainables.disk import disk_trouble

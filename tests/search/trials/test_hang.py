@@ -6,7 +6,7 @@ import pytest
 
 from search.journal import read
 from search.sweep import run
-from search.watchdog import Watchdog
+from search.trials.watchdog import Watchdog
 from tests.search.curves import Curves
 from tests.search.examples import small_sweep
 from tests.search.inprocess import Lines, without_ray

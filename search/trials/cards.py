@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from search.memory import Need
+from search.trials.memory import Need
 from spaces import InputError
 
 RESOURCE = "gpu_gb"

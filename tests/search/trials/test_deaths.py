@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from search.bridge import Losses
-from search.deaths import death
 from search.simulate import Clock, virtual
+from search.trials.deaths import death
 from tests.search.examples import small_space
 
 _DIED = "The actor died unexpectedly before finishing this task.\n\tclass_name: RemoteTrial\n\tpid: 13557\n"

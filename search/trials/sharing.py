@@ -15,12 +15,12 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import TrialScheduler
 
-from search.allotment import Allotment
-from search.attempts import Attempts
 from search.bridge import Proposals, Rungs, trial_name
-from search.cards import Refused, Request
 from search.config import SweepConfig
 from search.rungs import Continue, Pause
+from search.trials.allotment import Allotment
+from search.trials.attempts import Attempts
+from search.trials.cards import Refused, Request
 from spaces import InputError
 from trainables.job import Job
 
