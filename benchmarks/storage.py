@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from search.lease import Lease
+from search.storage.lease import Lease
 from spaces import Observation, Recipe
 from trainables.job import Job, StorageConfig
 from trainables.storage import Carrier, Store, parse_address

@@ -7,8 +7,8 @@ from search.choosing import NAMED, not_there, preferred_of
 from search.confirm.adapters import best_seeds
 from search.confirm.choose import Search
 from search.journal import Observed
-from search.pruning import ADAPTER
 from search.show import Found
+from search.storage.pruning import ADAPTER
 from spaces import InputError, Observation
 from trainables.checksums import SUFFIX, check
 

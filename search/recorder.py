@@ -20,15 +20,15 @@ from search.drawing import BASE_SCORES, draw, replace, shrink, warm_up
 from search.front import front_of
 from search.journal import Ended, Event, Ledger, Observed, Promoted, Proposed
 from search.outage import BackOff, Unreachable, in_short
-from search.pruning import ADAPTER
 from search.rungs import Pause
 from search.show import Found, found_in
+from search.storage.pruning import ADAPTER
 from search.tally import Tally
 from spaces import InputError, Observation, Space
 from trainables.checksums import check
 
 if TYPE_CHECKING:
-    from search.depot import AtHome, Depot
+    from search.storage.depot import AtHome, Depot
     from search.tracking import Tracking
 
 REFRESH_SECONDS = 20.0

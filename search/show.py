@@ -17,7 +17,7 @@ from analysis.choice import Choice, recommend
 from analysis.findings import Finding, findings
 from analysis.paces import paces
 from analysis.sketch import ASCII, WIDTH, Marks, legend, sketch
-from search import journal, remote
+from search import journal
 from search.budget import in_hold, of
 from search.choosing import choice_of
 from search.config import SweepConfig
@@ -25,7 +25,8 @@ from search.confirm.summary import Standing, standing_of
 from search.drawing import BASE_SCORES, base_scores
 from search.front import check_scores, front_of, hypervolume_of, knee_of
 from search.journal import Ledger
-from search.lease import is_driven
+from search.storage import remote
+from search.storage.lease import is_driven
 from search.words import in_words
 from spaces import InputError, Observation, Requirements, Space, violation
 

@@ -18,7 +18,6 @@ from search.budget import More
 from search.checks import check_address, check_job
 from search.clock import SteadyClock
 from search.config import SweepConfig, check_new
-from search.depot import AtHome, Depot, opened
 from search.driver import Driver, take_sigterm, terminable
 from search.front import check_scores
 from search.journal import (
@@ -39,6 +38,7 @@ from search.live import Reporter
 from search.proposals.earlier import Taken, take
 from search.provenance import CHANGED, GIT, provenance
 from search.rungs import rule_for
+from search.storage.depot import AtHome, Depot, opened
 from spaces import InputError
 from trainables.disk import disk_trouble
 

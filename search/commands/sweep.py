@@ -186,7 +186,7 @@ def settings(
     """What these options ask for. InputError for the first mistake that shows without reading subject and models."""
     from search.budget import TRIALS
     from search.config import SweepConfig, check_new, free_name
-    from search.remote import is_taken, storage_for
+    from search.storage.remote import is_taken, storage_for
 
     check_promotes(promote, scheduler)
     home, chosen = home.absolute(), load_space(space)
@@ -273,7 +273,7 @@ def resume(
         resume_there(name, address, [*home_there(context, home), *where, *more])
         return
     from search.budget import More
-    from search.remote import locate
+    from search.storage.remote import locate
     from search.sweep import resume as go_on
 
     config = locate(home.absolute(), name, storage)

@@ -7,7 +7,7 @@ from analysis.confirmed import Confirmation
 from search.confirm.choose import Search
 from search.front import representative_of
 from search.journal import Ledger
-from search.pruning import ADAPTER, STATE
+from search.storage.pruning import ADAPTER, STATE
 from spaces import Objective, Observation
 from trainables.checksums import SUFFIX
 

@@ -17,7 +17,7 @@ from search.show import Found, found_in
 from spaces import Observation, Space
 
 if TYPE_CHECKING:
-    from search.depot import AtHome
+    from search.storage.depot import AtHome
     from search.tracking import Tracking
 
 CONFIRMED = "confirmed.json"

@@ -13,12 +13,12 @@ from search.confirm.choose import Search, chosen
 from search.confirm.record import ConfirmRecorder
 from search.confirm.state import ConfirmState
 from search.confirm.summary import check_candidates
-from search.depot import AtHome
 from search.driver import Driver
 from search.journal import CONFIRMATION, Chosen, Event, Journal, Ledger, Opened, events, read
 from search.live import Reporter
 from search.provenance import provenance
 from search.rungs import rule_for
+from search.storage.depot import AtHome
 from search.sweep import Outcome, check, drive, open_tracking
 from search.trials.attempts import Attempts
 from spaces import InputError

@@ -16,7 +16,7 @@ from search import journal
 from search.confirm.choose import Search
 from search.confirm.state import failures, repeated, standing
 from search.journal import CONFIRMATION, Candidate, Chosen, Ledger
-from search.remote import LAST
+from search.storage.remote import LAST
 from spaces import DECIMALS, InputError, Objective, Space, to_losses
 from trainables.job import HELD_OUT
 

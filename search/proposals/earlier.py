@@ -8,8 +8,8 @@ from pathlib import Path
 
 from search.config import SweepConfig
 from search.journal import Learned
-from search.pruning import ADAPTER
 from search.show import find
+from search.storage.pruning import ADAPTER
 from spaces import InputError, Observation, Space
 from trainables import hub
 from trainables.fingerprint import fingerprint

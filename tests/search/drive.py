@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from search.live import PlainLines
-from search.remote import is_taken, locate
+from search.storage.remote import is_taken, locate
 from search.sweep import resume, run
 from tests.search.curves import Curves
 from tests.search.examples import make_cache, small_sweep

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from search.config import SweepConfig
-from search.remote import storage_for
+from search.storage.remote import storage_for
 from spaces import Inference, Observation, Recipe, Space, parse_space
 from trainables.job import Job
 

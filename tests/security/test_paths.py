@@ -9,8 +9,8 @@ import pytest
 from search import config, journal, show
 from search.generate import adapter_of
 from search.journal import Ended, Journal, Observed, Proposed
-from search.pruning import Pruning
 from search.rungs import Continue
+from search.storage.pruning import Pruning
 from spaces import InputError, Recipe
 from spaces.paths import inside
 from tests.search.examples import observed, small_space, small_sweep

@@ -15,12 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from search import journal, remote
+from search import journal
 from search.config import SweepConfig
 from search.front import front_of
 from search.journal import Event, Ledger, Proposed
-from search.lease import Lease
-from search.pruning import ADAPTER, STATE, Pruning
+from search.storage import remote
+from search.storage.lease import Lease
+from search.storage.pruning import ADAPTER, STATE, Pruning
 from trainables.checksums import SUFFIX
 from trainables.storage import StorageError
 

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from search import claims, lease
-from search.claims import claims_of
-from search.lease import Lease, is_driven, newest
+from search.storage import claims, lease
+from search.storage.claims import claims_of
+from search.storage.lease import Lease, is_driven, newest
 from spaces import InputError
 from tests.s3 import Server
 from trainables.storage import Store, parse_address

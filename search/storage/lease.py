@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
-from search.claims import claims_of
+from search.storage.claims import claims_of
 from spaces import InputError
 from trainables.storage import StorageError, Store
 

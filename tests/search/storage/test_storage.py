@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from analysis.observations import from_mlflow
-from search import cli, depot, lease, show
+from search import cli, show
 from search.generate import adapter_of, pick
 from search.journal import Closed, Ledger, Observed, events, read
-from search.remote import locate
+from search.storage import depot, lease
+from search.storage.remote import locate
 from search.sweep import resume, run
 from spaces import InputError, Recipe
 from tests.s3 import ENVIRONMENT, Server
@@ -29,7 +30,7 @@ from trainables.job import Job, StorageConfig
 from trainables.storage import Store, fingerprint, parse_address, subject_files
 from trainables.subject.subject import SHIPPED
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)

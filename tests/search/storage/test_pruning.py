@@ -6,8 +6,8 @@ import pytest
 
 from search.front import front_of
 from search.journal import Ended, Ledger, Observed, Proposed
-from search.pruning import Pruning
 from search.rungs import Continue
+from search.storage.pruning import Pruning
 from spaces import OBJECTIVES, Inference, Recipe
 from tests.search.examples import observed
 
