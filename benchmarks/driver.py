@@ -23,7 +23,7 @@ from search.config import SweepConfig
 from search.decisions.standings import Standings
 from search.journal import Journal
 from search.live import PlainLines
-from search.recorder import Recorder
+from search.recording.recorder import Recorder
 from search.rungs import Stop
 from search.sampler import Sampler
 from search.simulate import reported

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from search.config import SweepConfig
-from search.drawing import BASE_SCORES
 from search.proposals.earlier import check_comparable
+from search.recording.drawing import BASE_SCORES
 from spaces import InputError
 
 TOLERANCE = 0.02

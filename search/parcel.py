@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from search.provenance import CODE, FILE, revision_of
+from search.recording.provenance import CODE, FILE, revision_of
 from spaces import InputError
 
 ROOMS = ("spaces", "trainables", "search", "analysis")

@@ -15,9 +15,9 @@ from analysis.stops import stops
 from search.budget import gpu_share
 from search.choosing import choice_of, not_there
 from search.comparable import check_same_panel
-from search.drawing import replace
 from search.outage import in_short
 from search.pictures import album_of
+from search.recording.drawing import replace
 from search.show import Found
 from search.tracking import attach
 from spaces import InputError, Observation

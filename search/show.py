@@ -22,9 +22,9 @@ from search.budget import in_hold, of
 from search.choosing import choice_of
 from search.config import SweepConfig
 from search.confirm.summary import Standing, standing_of
-from search.drawing import BASE_SCORES, base_scores
 from search.front import check_scores, front_of, hypervolume_of, knee_of
 from search.journal import Ledger
+from search.recording.drawing import BASE_SCORES, base_scores
 from search.storage import remote
 from search.storage.lease import is_driven
 from search.words import in_words

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from analysis.observations import INFERENCES_PARAM
-from search.about import about, fingerprint_of
 from search.budget import More
 from search.checks import check_address, check_job
 from search.clock import SteadyClock
@@ -36,14 +35,15 @@ from search.journal import (
 )
 from search.live import Reporter
 from search.proposals.earlier import Taken, take
-from search.provenance import CHANGED, GIT, provenance
+from search.recording.about import about, fingerprint_of
+from search.recording.provenance import CHANGED, GIT, provenance
 from search.rungs import rule_for
 from search.storage.depot import AtHome, Depot, opened
 from spaces import InputError
 from trainables.disk import disk_trouble
 
 if TYPE_CHECKING:
-    from search.recorder import Missing, Recorder
+    from search.recording.recorder import Missing, Recorder
     from search.tracking import Tracking
     from search.trials.attempts import Attempts
 
@@ -178,7 +178,7 @@ class Searching:
         return _open_journal(self.config, first, self.more, learned)
 
     def recorder(self, journal: Journal, tracked: Callable[[str], None]) -> "Recorder":
-        from search.recorder import Recorder
+        from search.recording.recorder import Recorder
 
         return Recorder(
             lambda: open_tracking(self.config, journal.ledger, self.depot.fetch),

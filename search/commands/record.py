@@ -19,7 +19,7 @@ def record(
     names: Names = None, tracking_uri: TrackingUri = None, rebuild: Rebuild = False, home: Home = Path("runs")
 ) -> None:
     """Makes up for what MLflow lacks, from the sweeps' journals: after an outage, or with a damaged database."""
-    from search import record as recording
+    from search.recording import record as recording
     from spaces import InputError
 
     console, home = Console(), home.absolute()

@@ -10,9 +10,9 @@ from analysis.confirmed import Confirmation
 from search.confirm.adapters import best_seeds, prune
 from search.confirm.choose import Search
 from search.confirm.summary import standing_of, summary
-from search.drawing import replace
 from search.journal import Ended, Event, Judged, Ledger, Observed, Proposed
-from search.recorder import Call, Recorder
+from search.recording.drawing import replace
+from search.recording.recorder import Call, Recorder
 from search.show import Found, found_in
 from spaces import Observation, Space
 

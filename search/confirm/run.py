@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.about import fingerprint_of
 from search.checks import check_held_out
 from search.config import SweepConfig
 from search.confirm.choose import Search, chosen
@@ -16,7 +15,8 @@ from search.confirm.summary import check_candidates
 from search.driver import Driver
 from search.journal import CONFIRMATION, Chosen, Event, Journal, Ledger, Opened, events, read
 from search.live import Reporter
-from search.provenance import provenance
+from search.recording.about import fingerprint_of
+from search.recording.provenance import provenance
 from search.rungs import rule_for
 from search.storage.depot import AtHome
 from search.sweep import Outcome, check, drive, open_tracking

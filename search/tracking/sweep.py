@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Run
 
     from analysis.confirmed import Confirmation
-    from search.about import About
+    from search.recording.about import About
 
 IDENTITY_TAG = "sweep_id"
 TABLES_TAG = "mlflow.loggedArtifacts"

@@ -73,7 +73,7 @@ def test_mlflows_full_disk_does_not_stop_the_sweep(disk, undisturbed, fresh_data
     shutil.copyfile(fresh_database, disk.folder / "mlflow.db")
     config = small_sweep(tmp_path, tracking_uri=f"sqlite:///{disk.folder}/mlflow.db", artifacts=str(disk.folder / "a"))
     with monkeypatch.context() as patch:
-        patch.setattr("search.recorder.END_PATIENCE", 2.0)
+        patch.setattr("search.recording.recorder.END_PATIENCE", 2.0)
         without_ray(patch, lambda trial, rungs: disk.fill() if (trial, rungs) == ("t0002", 1) else None)
         outcome = sweep.run(config, Lines(config), Curves)
     assert outcome.status == "finished" and outcome.halted is None

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from analysis.observations import from_mlflow
-from search import recorder, sweep
+from search import sweep
 from search.config import SweepConfig
 from search.journal import read
+from search.recording import recorder
 from spaces import InputError, Observation
 from tests.search.curves import Curves
 from tests.search.examples import small_sweep

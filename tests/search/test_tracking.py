@@ -13,7 +13,7 @@ from mlflow.entities import Run
 from PIL import Image
 
 from analysis.observations import from_mlflow
-from search.drawing import PLOTS, draw
+from search.recording.drawing import PLOTS, draw
 from search.tracking import Tracking
 from spaces import Cost, Inference, InputError, Observation, Recipe
 from tests.search.examples import small_space

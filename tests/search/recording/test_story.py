@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 
 from analysis.choice import recommend
-from search import provenance
-from search.about import About, about, fingerprint_of
 from search.choosing import choice_of
 from search.journal import Journal, Ledger, Observed, Opened, Proposed, read
 from search.parcel import Parcel
+from search.recording import provenance
+from search.recording.about import About, about, fingerprint_of
+from search.recording.story import LONGEST, ROWS, page, table
 from search.rungs import Stop
 from search.show import Found, found_in
-from search.story import LONGEST, ROWS, page, table
 from search.tracking.addresses import Addresses
 from spaces import Recipe
 from tests.search.examples import observed, small_sweep

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.paces import paces
-from search import story
-from search.about import About, about
-from search.allowance import Allowance
 from search.confirm.summary import Standing, standing_of
-from search.drawing import BASE_SCORES, draw, replace, shrink, warm_up
 from search.front import front_of
 from search.journal import Ended, Event, Ledger, Observed, Promoted, Proposed
 from search.outage import BackOff, Unreachable, in_short
+from search.recording import story
+from search.recording.about import About, about
+from search.recording.allowance import Allowance
+from search.recording.drawing import BASE_SCORES, draw, replace, shrink, warm_up
 from search.rungs import Pause
 from search.show import Found, found_in
 from search.storage.pruning import ADAPTER

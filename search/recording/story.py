@@ -4,11 +4,11 @@ import json
 from collections.abc import Sequence
 
 from analysis.choice import recommend
-from search.about import About
 from search.budget import of
 from search.choosing import choice_of
 from search.confirm.summary import Standing
-from search.drawing import SMALL
+from search.recording.about import About
+from search.recording.drawing import SMALL
 from search.show import SCORE_COLUMNS, Found
 from search.tracking.addresses import Addresses
 from search.words import in_words

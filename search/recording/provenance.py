@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-CODE = Path(__file__).parents[1]
+CODE = Path(__file__).parents[2]
 FILE = "revision.txt"
 """Beside the code, where that was copied out of its checkout: what git said there."""
 PACKAGES = ("posefront", "ray", "torch", "diffusers", "transformers", "peft", "optuna", "mlflow")
@@ -32,7 +32,7 @@ def revision_of(code: Path) -> str | None:
     said = code / FILE
     if said.is_file():
         return said.read_text(encoding="utf-8").strip() or None
-    if _git(code, "ls-files", "--error-unmatch", "search/provenance.py") is None:
+    if _git(code, "ls-files", "--error-unmatch", "search/recording/provenance.py") is None:
         return None  # no checkout, or another project's that we are installed in
     commit = _git(code, "rev-parse", "HEAD")
     changed = _git(code, "status", "--porcelain", "--untracked-files=no")

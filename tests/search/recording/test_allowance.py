@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from search.allowance import Allowance
+from search.recording.allowance import Allowance
 
 
 @pytest.mark.parametrize("cost", [0.01, 0.4, 5.0])
