@@ -33,8 +33,8 @@ from rich.console import Console
 from search.config import SweepConfig
 from search.driver import terminable
 from search.journal import read
-from search.live import PlainLines
 from search.sweep import run
+from search.views.live import PlainLines
 from spaces import parse_space
 from trainables.job import Job
 

@@ -22,12 +22,12 @@ from search import sweep
 from search.config import SweepConfig
 from search.decisions.standings import Standings
 from search.journal import Journal
-from search.live import PlainLines
 from search.recording.recorder import Recorder
 from search.rungs import Stop
 from search.sampler import Sampler
 from search.simulate import reported
 from search.state import SweepState
+from search.views.live import PlainLines
 from spaces import load_space, space_file
 from trainables.job import Job
 

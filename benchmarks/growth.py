@@ -17,10 +17,10 @@ import typer
 from rich.console import Console
 
 from search.journal import Journal, Ledger
-from search.live import PlainLines
 from search.simulate import Charges, Clock, Rung, simulate, virtual
 from search.state import SweepState
 from search.trials.attempts import Assignment
+from search.views.live import PlainLines
 from spaces import Cost, Recipe, load_space
 
 TENTHS = 10

@@ -95,8 +95,8 @@ def ours(home: Path, trials: int) -> dict[str, float]:
 
     from search.config import SweepConfig
     from search.journal import read
-    from search.live import PlainLines
     from search.sweep import run
+    from search.views.live import PlainLines
     from trainables.job import Job
 
     job = Job(folder=str(home / "sweep"), cache=str(home / "cache"), subject="nowhere", rungs=RUNGS)

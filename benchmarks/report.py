@@ -18,10 +18,10 @@ import numpy as np
 import typer
 from PIL import Image
 
-from search import report
 from search.config import SweepConfig
 from search.journal import Closed, Ended, Event, Observed, Opened, Proposed, Timing, line_of
 from search.rungs import Continue, Stop
+from search.views import report
 from spaces import Cost, Observation, Recipe, Space, load_space, parse_space, space_file
 from trainables.job import Job
 from trainables.judged import COLUMNS, write_cells, write_judged

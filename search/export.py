@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.generate import adapter_of, kept, load_base, pick
-from search.show import Found
+from search.views.show import Found
 from spaces import InputError, Observation
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from search.budget import Plan
 from search.config import SamplerKind
 from search.journal import Ended, Event, Ledger, Observed, Proposed, events
 from search.rungs import SchedulerKind
-from search.show import find
 from search.simulate import Charges, Clock, Rung, simulate, virtual
+from search.views.show import find
 from spaces import REFERENCE_LOSS, Cost, InputError, Observation, Recipe, Space, front_losses
 
 LEAST_RUNS = 8

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from search.choosing import NAMED, not_there, preferred_of
 from search.confirm.adapters import best_seeds
 from search.confirm.choose import Search
 from search.journal import Observed
-from search.show import Found
 from search.storage.pruning import ADAPTER
+from search.views.choosing import NAMED, not_there, preferred_of
+from search.views.show import Found
 from spaces import InputError, Observation
 from trainables.checksums import SUFFIX, check
 

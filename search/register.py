@@ -7,8 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from search.generate import adapter_of, load_base
-from search.show import Found
-from search.words import in_words
+from search.views.show import Found
+from search.views.words import in_words
 from spaces import InputError, Observation
 from spaces.paths import NAME
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
-from search import status
 from search.parcel import Parcel
-from search.status import Status
+from search.views import status
+from search.views.status import Status
 from spaces import InputError
 
 if TYPE_CHECKING:

@@ -33,12 +33,12 @@ from search.journal import (
     events,
     read,
 )
-from search.live import Reporter
 from search.proposals.earlier import Taken, take
 from search.recording.about import about, fingerprint_of
 from search.recording.provenance import CHANGED, GIT, provenance
 from search.rungs import rule_for
 from search.storage.depot import AtHome, Depot, opened
+from search.views.live import Reporter
 from spaces import InputError
 from trainables.disk import disk_trouble
 

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from benchmarks.faults.stand_in import StandIn
 from search import config
-from search.live import PlainLines
 from search.sweep import resume, run
+from search.views.live import PlainLines
 
 if __name__ == "__main__":
     sweep = config.SweepConfig.model_validate_json(Path(sys.argv[1]).read_text(encoding="utf-8"))

@@ -16,8 +16,8 @@ Sweeps = Annotated[
 
 def compare(sweeps: Sweeps, out: Out = None, home: Home = Path("runs"), storage: Storage = None) -> None:
     """One page of several sweeps of the same panel: their fronts together, and which is better."""
-    from search import compare as comparing
-    from search.show import find
+    from search.views import compare as comparing
+    from search.views.show import find
 
     groups = comparing.parse_groups(sweeps)
     found = {name: [find(home.absolute(), each, storage) for each in several] for name, several in groups.items()}

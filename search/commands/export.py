@@ -31,7 +31,7 @@ def export(
 ) -> None:
     """Writes a fine-tune as files that other programs load, with a page that says how."""
     from search import export as exporting
-    from search.show import find
+    from search.views.show import find
     from spaces import InputError
 
     if half and form == "diffusers":

@@ -23,7 +23,7 @@ def generate(
 ) -> None:
     """Draws a picture with one of the sweep's fine-tunes."""
     from search import generate as drawing
-    from search.show import find
+    from search.views.show import find
 
     found = find(home.absolute(), name, storage)
     observation = drawing.pick(found, pick)

@@ -20,7 +20,7 @@ def register(
     """Registers one of the sweep's fine-tunes in MLflow as a model that draws, with the alias `champion`."""
     from search import register as registering
     from search.generate import pick as pick_one
-    from search.show import find
+    from search.views.show import find
 
     found = find(home.absolute(), name, storage)
     observation = pick_one(found, pick)

@@ -24,8 +24,8 @@ def report(
     storage: Storage = None,
 ) -> None:
     """One page of all that a sweep found: the front, its pictures, what mattered. It needs no network."""
-    from search import report as reporting
-    from search.show import find
+    from search.views import report as reporting
+    from search.views.show import find
 
     found = find(home.absolute(), name, storage)
     rivals = [find(home.absolute(), rival, storage) for rival in against or []]

@@ -23,7 +23,7 @@ def show(
     storage: Storage = None,
 ) -> None:
     """The front, what to take of it and why, and its recipe."""
-    from search import show as shown
+    from search.views import show as shown
     from spaces import parse_requirement
 
     required = tuple(parse_requirement(text) for text in require or ())

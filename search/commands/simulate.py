@@ -113,7 +113,7 @@ def knowledge(errors: "dict[str, Error]") -> Table:
 
 def outcome(found: "Sequence[Simulated]") -> Table:
     """Medians and intervals of what came out."""
-    from search.live import clock
+    from search.views.live import clock
 
     table = _plain("", "median", f"{LOW} to {HIGH} %", title="The sweep")
     add = lambda name, values, form: table.add_row(name, *_interval(values, form))  # noqa: E731
@@ -131,7 +131,7 @@ def outcome(found: "Sequence[Simulated]") -> Table:
 
 def growth(found: "Sequence[Simulated]") -> Table:
     """Hypervolume over time."""
-    from search.live import clock
+    from search.views.live import clock
 
     table = _plain("after", "hypervolume", f"{LOW} to {HIGH} %", "", title="As it goes on")
     table.columns[3].justify = "left"

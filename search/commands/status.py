@@ -25,7 +25,7 @@ def status(
     home: Home = Path("runs"),
 ) -> None:
     """How far sweeps are: trials, front, hypervolume; with a NAME also what happened last."""
-    from search.status import statuses, table, tell, to_line
+    from search.views.status import statuses, table, tell, to_line
     from spaces import InputError
 
     if follow and name is None:
@@ -51,8 +51,8 @@ def _on_cluster(
     console: Console, name: str | None, address: str, follow: bool, as_json: bool, where: list[str]
 ) -> None:
     from search.commands.submit import watch
-    from search.status import table, to_line
     from search.submit import Cluster, parcel
+    from search.views.status import table, to_line
 
     cluster = Cluster(address)
     job = cluster.job_of(name) if name else None

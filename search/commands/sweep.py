@@ -331,7 +331,7 @@ def _drive(go: Callable[..., Any], config: "SweepConfig", home: Path) -> None:
     """Runs or resumes, and says how it went and what to do next."""
     from search.budget import in_hold
     from search.journal import read
-    from search.live import reporter
+    from search.views.live import reporter
 
     console = Console()
     say = partial(console.print, markup=False, highlight=False, soft_wrap=True)

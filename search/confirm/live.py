@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from search.journal import Ended, Event, Judged, Ledger, Lost, Observed
-from search.live import PlainLines
+from search.views.live import PlainLines
 
 
 class ConfirmLines(PlainLines):

@@ -13,7 +13,7 @@ from search.confirm.summary import standing_of, summary
 from search.journal import Ended, Event, Judged, Ledger, Observed, Proposed
 from search.recording.drawing import replace
 from search.recording.recorder import Call, Recorder
-from search.show import Found, found_in
+from search.views.show import Found, found_in
 from spaces import Observation, Space
 
 if TYPE_CHECKING:

@@ -14,13 +14,13 @@ from search.confirm.state import ConfirmState
 from search.confirm.summary import check_candidates
 from search.driver import Driver
 from search.journal import CONFIRMATION, Chosen, Event, Journal, Ledger, Opened, events, read
-from search.live import Reporter
 from search.recording.about import fingerprint_of
 from search.recording.provenance import provenance
 from search.rungs import rule_for
 from search.storage.depot import AtHome
 from search.sweep import Outcome, check, drive, open_tracking
 from search.trials.attempts import Attempts
+from search.views.live import Reporter
 from spaces import InputError
 from trainables.disk import disk_trouble
 

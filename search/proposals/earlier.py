@@ -8,8 +8,8 @@ from pathlib import Path
 
 from search.config import SweepConfig
 from search.journal import Learned
-from search.show import find
 from search.storage.pruning import ADAPTER
+from search.views.show import find
 from spaces import InputError, Observation, Space
 from trainables import hub
 from trainables.fingerprint import fingerprint

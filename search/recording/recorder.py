@@ -21,9 +21,9 @@ from search.recording.about import About, about
 from search.recording.allowance import Allowance
 from search.recording.drawing import BASE_SCORES, draw, replace, shrink, warm_up
 from search.rungs import Pause
-from search.show import Found, found_in
 from search.storage.pruning import ADAPTER
-from search.tally import Tally
+from search.views.show import Found, found_in
+from search.views.tally import Tally
 from spaces import InputError, Observation, Space
 from trainables.checksums import check
 

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 from analysis.choice import recommend
 from search.budget import of
-from search.choosing import choice_of
 from search.confirm.summary import Standing
 from search.recording.about import About
 from search.recording.drawing import SMALL
-from search.show import SCORE_COLUMNS, Found
 from search.tracking.addresses import Addresses
-from search.words import in_words
+from search.views.choosing import choice_of
+from search.views.show import SCORE_COLUMNS, Found
+from search.views.words import in_words
 
 TABLE = "front.json"
 """The front as an artifact that MLflow shows as a table."""

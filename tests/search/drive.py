@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from search.live import PlainLines
 from search.storage.remote import is_taken, locate
 from search.sweep import resume, run
+from search.views.live import PlainLines
 from tests.search.curves import Curves
 from tests.search.examples import make_cache, small_sweep
 from tests.search.inprocess import without_ray

@@ -8,8 +8,8 @@ from rich.console import Console
 from search.config import load
 from search.confirm.live import ConfirmLines
 from search.confirm.run import confirm
-from search.live import PlainLines
 from search.sweep import run
+from search.views.live import PlainLines
 from tests.search.curves import Curves
 from tests.search.examples import make_cache, small_sweep
 

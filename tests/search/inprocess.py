@@ -8,9 +8,9 @@ from rich.console import Console
 
 from search import sweep
 from search.config import SweepConfig
-from search.live import PlainLines
 from search.rungs import Continue
 from search.trials.attempts import Attempts
+from search.views.live import PlainLines
 from tests.search.curves import Curves
 
 Before = Callable[[str, int], None]

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from analysis.observations import from_mlflow
 from search import config as configs
-from search import show
 from search.budget import HOUR, Meter, More, Plan, gpu_share, span
 from search.journal import Journal, Ledger, Opened, Planned, events, read
 from search.rungs import Continue
 from search.simulate import Clock, simulate, virtual
-from search.status import status_of
 from search.sweep import resume, run
+from search.views import show
+from search.views.status import status_of
 from spaces import Cost, InputError
 from tests.search.curves import Curves
 from tests.search.examples import small_space, small_sweep

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from search import cli, show
+from search import cli
 from search.generate import pick
 from search.journal import Ended, Journal, Observed, Opened, Proposed
-from search.live import LiveTable, PlainLines
 from search.rungs import Continue, Stop
-from search.tally import Progress, Speed, Tally
+from search.views import show
+from search.views.live import LiveTable, PlainLines
+from search.views.tally import Progress, Speed, Tally
 from spaces import Inference, InputError, Observation, Recipe, load_space, shipped_spaces
 from tests.search.examples import observed, small_space, small_sweep
 

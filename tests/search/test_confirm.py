@@ -18,7 +18,7 @@ import pytest
 from rich.console import Console
 
 from analysis.observations import child_runs, from_mlflow
-from search import export, generate, show
+from search import export, generate
 from search.config import SweepConfig
 from search.confirm.choose import Search, chosen
 from search.confirm.live import ConfirmLines
@@ -29,6 +29,7 @@ from search.journal import CONFIRMATION, Judged, Ledger, Observed, Proposed, eve
 from search.rungs import Stop, rule_for
 from search.simulate import Memory
 from search.sweep import Outcome, run
+from search.views import show
 from spaces import Cost, Inference, InputError, parse_requirement
 from tests.search.curves import Curves, drawn, noise, scores
 from tests.search.examples import observed, small_space, small_sweep

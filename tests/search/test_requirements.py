@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.frontplot import prepare
-from search import show
 from search.decisions.standings import Standings
 from search.front import front_of, hypervolume_of, knee_of
 from search.rungs import Continue, Stop, decide, rule_for
 from search.sampler import Sampler
 from search.sweep import run
+from search.views import show
 from spaces import Observation, Requirement, Space, violation
 from tests.search.curves import Curves
 from tests.search.examples import observed, small_space, small_sweep

@@ -16,10 +16,10 @@ from rich.console import Console
 
 from analysis.observations import from_mlflow
 from search import config as configs
-from search import show
 from search.journal import Observed, Tracked, events, read
-from search.live import PlainLines
 from search.sweep import resume, run
+from search.views import show
+from search.views.live import PlainLines
 from spaces import Inference, InputError
 from tests.search.curves import Curves
 from tests.search.examples import small_space, small_sweep

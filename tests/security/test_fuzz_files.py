@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from search import show
 from search.journal import FILE, Journal, Observed, Proposed, read
 from search.rungs import Continue
+from search.views import show
 from spaces import Recipe
 from tests.search.examples import observed, small_sweep
 from tests.security.mutations import BRIEFLY_AND_AT_LENGTH, TEXTS, fuzz, refused_or_read, spoiled, spoiled_bytes

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from search import config, journal, show
+from search import config, journal
 from search.generate import adapter_of
 from search.journal import Ended, Journal, Observed, Proposed
 from search.rungs import Continue
 from search.storage.pruning import Pruning
+from search.views import show
 from spaces import InputError, Recipe
 from spaces.paths import inside
 from tests.search.examples import observed, small_space, small_sweep

@@ -13,10 +13,10 @@ from search.budget import Plan
 from search.decisions.promotion import Table, allowed, choose, left_behind, pause_or_go_on
 from search.decisions.standings import Standings
 from search.journal import Journal, Ledger, Promoted, read
-from search.live import LiveTable, PlainLines
 from search.rungs import Continue, ParetoAsha, Pause, Promise, RunAll, ScalarAsha, Stop
 from search.simulate import Clock, Rung, simulate, virtual
 from search.sweep import run
+from search.views.live import LiveTable, PlainLines
 from spaces import Cost, Observation, Recipe
 from tests.search.curves import Curves, scores
 from tests.search.decisions.test_standings import RULES, TWO, arrivals, observed

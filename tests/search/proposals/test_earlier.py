@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from search import config as configs
-from search import show
 from search.journal import Journal, Learned, read
 from search.proposals.earlier import check_comparable, from_table
 from search.sampler import Sampler
 from search.simulate import Clock, simulate, virtual
 from search.sweep import resume, run
+from search.views import show
 from spaces import Inference, InputError, Recipe, parse_space
 from tests.search.curves import Curves
 from tests.search.examples import TEXT, observed, small_space, small_sweep

@@ -9,15 +9,15 @@ import pandas as pd
 import pytest
 
 from analysis.choice import recommend
-from search.choosing import choice_of
 from search.journal import Journal, Ledger, Observed, Opened, Proposed, read
 from search.parcel import Parcel
 from search.recording import provenance
 from search.recording.about import About, about, fingerprint_of
 from search.recording.story import LONGEST, ROWS, page, table
 from search.rungs import Stop
-from search.show import Found, found_in
 from search.tracking.addresses import Addresses
+from search.views.choosing import choice_of
+from search.views.show import Found, found_in
 from spaces import Recipe
 from tests.search.examples import observed, small_sweep
 

@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 
 from analysis.observations import from_mlflow
-from search import cli, show
+from search import cli
 from search.generate import adapter_of, pick
 from search.journal import Closed, Ledger, Observed, events, read
 from search.storage import depot, lease
 from search.storage.remote import locate
 from search.sweep import resume, run
+from search.views import show
 from spaces import InputError, Recipe
 from tests.s3 import ENVIRONMENT, Server
 from tests.search.curves import Curves

@@ -10,8 +10,8 @@ from ray.cluster_utils import Cluster
 from rich.console import Console
 
 from search.journal import Ledger, read
-from search.live import PlainLines
 from search.sweep import run
+from search.views.live import PlainLines
 from spaces import parse_space
 from tests.search.cards import GB, TEXT, OnCards
 from tests.search.examples import small_sweep

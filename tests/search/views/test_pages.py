@@ -9,7 +9,7 @@ import pytest
 
 from search import sweep, ui
 from search.config import SweepConfig
-from search.show import Found, find
+from search.views.show import Found, find
 from tests.browser import Browser, needs_chromium
 from tests.search.curves import Curves
 from tests.search.examples import small_sweep

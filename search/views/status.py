@@ -13,9 +13,9 @@ from search import config, journal
 from search.budget import of
 from search.driver import driver_of
 from search.journal import Ledger
-from search.live import PlainLines
-from search.show import find
-from search.tally import Tally
+from search.views.live import PlainLines
+from search.views.show import find
+from search.views.tally import Tally
 
 KEY = "posefront-status"
 """Of the JSON line."""

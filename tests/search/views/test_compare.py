@@ -2,8 +2,8 @@
 
 import pytest
 
-from search import compare
-from search.show import find
+from search.views import compare
+from search.views.show import find
 from spaces import InputError
 from tests.search.simulated import simulated
 

@@ -13,13 +13,13 @@ from analysis.report import Material, Rival, report_html
 from analysis.spending import spending
 from analysis.stops import stops
 from search.budget import gpu_share
-from search.choosing import choice_of, not_there
-from search.comparable import check_same_panel
 from search.outage import in_short
-from search.pictures import album_of
 from search.recording.drawing import replace
-from search.show import Found
 from search.tracking import attach
+from search.views.choosing import choice_of, not_there
+from search.views.comparable import check_same_panel
+from search.views.pictures import album_of
+from search.views.show import Found
 from spaces import InputError, Observation
 
 FILE = "report.html"

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from analysis import importance
-from search import pictures, report
 from search.journal import Journal, Opened
-from search.show import Found, find
+from search.views import pictures, report
+from search.views.show import Found, find
 from spaces import InputError
 from tests.search.simulated import CELLS, SIDE, draw_grid, simulated, write_base
 from trainables.judged import judged_path

@@ -12,7 +12,7 @@ from PIL import Image
 
 from analysis.pareto import order_selection
 from analysis.report import Album, Key, Strip
-from search.show import Found
+from search.views.show import Found
 from spaces import REFERENCE_LOSS, InputError, Observation, ranking_losses
 from trainables.job import SEARCHED
 from trainables.judged import COLUMNS, Asked, Judged, read_cells, read_judged

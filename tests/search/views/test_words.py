@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from search.words import in_words
+from search.views.words import in_words
 from spaces import Recipe, load_space, shipped_spaces
 
 

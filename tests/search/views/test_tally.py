@@ -6,7 +6,7 @@ import pytest
 from search.front import front_of, hypervolume_of
 from search.journal import Ended, Ledger, Observed, Proposed
 from search.rungs import Continue
-from search.tally import Tally
+from search.views.tally import Tally
 from spaces import Inference, Recipe
 from tests.search.examples import TEXT, observed, small_space
 

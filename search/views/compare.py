@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.report import Group, Run, compare_html
-from search.comparable import check_same_panel
-from search.report import Written, course_of, on_gpus, save
-from search.show import Found
+from search.views.comparable import check_same_panel
+from search.views.report import Written, course_of, on_gpus, save
+from search.views.show import Found
 from spaces import InputError
 
 OPTION = "compare"

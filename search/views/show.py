@@ -19,7 +19,6 @@ from analysis.paces import paces
 from analysis.sketch import ASCII, WIDTH, Marks, legend, sketch
 from search import journal
 from search.budget import in_hold, of
-from search.choosing import choice_of
 from search.config import SweepConfig
 from search.confirm.summary import Standing, standing_of
 from search.front import check_scores, front_of, hypervolume_of, knee_of
@@ -27,7 +26,8 @@ from search.journal import Ledger
 from search.recording.drawing import BASE_SCORES, base_scores
 from search.storage import remote
 from search.storage.lease import is_driven
-from search.words import in_words
+from search.views.choosing import choice_of
+from search.views.words import in_words
 from spaces import InputError, Observation, Requirements, Space, violation
 
 SCORE_COLUMNS = {"identity": "identity", "pose": "pose", "pose_plain": "plain", "pose_hard": "hard", "drift": "drift"}

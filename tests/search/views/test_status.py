@@ -10,9 +10,10 @@ import time
 import pytest
 from rich.console import Console
 
-from search import driver, status
+from search import driver
 from search.driver import Driver
 from search.journal import Journal
+from search.views import status
 from spaces import InputError
 from tests.search import test_cli
 from tests.search.examples import small_sweep

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from search import report
-from search.show import find
+from search.views import report
+from search.views.show import find
 from tests.browser import Browser, needs_chromium
 from tests.search.simulated import draw_grid, simulated
 

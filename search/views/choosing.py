@@ -8,7 +8,7 @@ from analysis.preference import parse_preference
 from spaces import InputError, Observation
 
 if TYPE_CHECKING:
-    from search.show import Found
+    from search.views.show import Found
 
 NAMED = re.compile(r"(?P<trial>[^@]+)@(?P<steps>\d+)(:(?P<label>.+))?")
 """TRIAL@STEPS, or TRIAL@STEPS:LABEL where it was drawn in several ways."""

@@ -13,7 +13,7 @@ from rich.text import Text
 from search.budget import Meter, Plan, of
 from search.journal import Ended, Event, Ledger, Lost, Observed, Planned, Promoted
 from search.rungs import Continue, Decision, Pause
-from search.tally import Tally
+from search.views.tally import Tally
 from spaces import Space
 from spaces.wording import redacted
 
