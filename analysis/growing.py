@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from analysis.pareto import Floats, added_volume, take_greedily
+from analysis.pareto import Floats, added_volume
+from analysis.selection import GrowingSelection
 
 Key = Hashable
 
@@ -139,8 +140,11 @@ class GrowingLayers:
     that changes, and for each point that moves.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, reference: Sequence[float]) -> None:
+        """`reference`: two values, the corner below which the points of a layer are ordered."""
+        self._reference = reference
         self._layers: list[_Stairs] = []
+        self._selections: list[GrowingSelection] = []
         self._sizes: list[int] = []
         self._ranks: dict[Key, int] = {}
 
@@ -167,18 +171,17 @@ class GrowingLayers:
         """How many layers there are; each has a point."""
         return sum(size > 0 for size in self._sizes)
 
-    def order(self, layer: int, reference: Sequence[float]) -> Iterator[Key]:
-        """The keys of a layer's points in the order of `order_selection`, one by one as they are asked for.
+    def order(self, layer: int) -> Iterator[Key]:
+        """The keys of a layer's points in the order of `order_selection`.
 
         Keys have to be sortable: of equal points the smaller key is first.
         """
-        stairs, keys = self._layers[layer], list(self.on(layer))
-        first, second = stairs.first, stairs.second
-        if len(keys) > len(first):  # equal points
-            steps = zip(first, second, map(sorted, stairs.keys), strict=True)
-            first, second, keys = zip(*((x, y, key) for x, y, many in steps for key in many), strict=True)
-        order = take_greedily(first, second, lambda i: (first[i] + second[i], first[i], second[i], keys[i]), reference)
-        return (keys[i] for i in order)
+        return self._selections[layer].order(self._layers[layer])
+
+    def ahead(self, key: Key) -> int:
+        """How many points are before one in that order, on its own layer. KeyError when there is no such point."""
+        rank = self._ranks[key]
+        return self._selections[rank].before(key, self._layers[rank])
 
     def add(self, point: Sequence[float], key: Key) -> None:
         """Takes a point in. ValueError for a key that is there already."""
@@ -191,14 +194,17 @@ class GrowingLayers:
         self._ranks[key] = rank
         if rank < len(self._layers) and self._layers[rank].join(x, y, key):
             self._sizes[rank] += 1
+            self._selections[rank].changed(x, x)
             return
         moving, arriving = _Stairs([x], [y], [[key]]), 1
         while arriving:
             if rank == len(self._layers):
                 self._layers.append(_Stairs())
                 self._sizes.append(0)
-            stairs = self._layers[rank]
-            moving = stairs.replace(stairs.place(moving.first[0], moving.second[-1]), moving)
+                self._selections.append(GrowingSelection(self._reference))
+            stairs, begin, end = self._layers[rank], moving.first[0], moving.first[-1]
+            moving = stairs.replace(stairs.place(begin, moving.second[-1]), moving)
+            self._selections[rank].changed(begin, max([end, *moving.first[-1:]]))
             leaving = sum(map(len, moving.keys))
             self._sizes[rank] += arriving - leaving
             rank, arriving = rank + 1, leaving

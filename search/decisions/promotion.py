@@ -6,7 +6,6 @@ first to arrive do not pass however bad they are, and who was second of three go
 """
 
 import math
-from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -87,7 +86,7 @@ def pause_or_go_on(
     """
     trial, steps = checkpoint[0].trial, checkpoint[0].steps
     of = ranked.count(steps)
-    following = choose(ranked, rule, ChainMap({trial: steps}, dict(paused)), gone_on)
+    following = choose(ranked, rule, {**paused, trial: steps}, gone_on)
     if following is not None and following.trial == trial:
         return Continue(following.place, of)
     return Pause(ranked.place(trial, steps), of)

@@ -15,6 +15,7 @@ from spaces import REFERENCE_LOSS, Observation, ranking_losses
 
 Row = tuple[str, int, str]
 """An observation's key: trial, steps and label."""
+_CORNER = (REFERENCE_LOSS, REFERENCE_LOSS)
 
 
 class Standings:
@@ -78,7 +79,7 @@ class Standings:
     def add(self, checkpoint: Sequence[Observation]) -> "_Rung":
         """Takes a checkpoint in that was decided about before; its rung."""
         steps = checkpoint[0].steps
-        rung = self._rungs.setdefault(steps, _Rung(self._rule))
+        rung = self._rungs.get(steps) or self._rungs.setdefault(steps, _Rung(self._rule))
         known = [o for o in checkpoint if rung.has(o)]
         if known and any(rung.differs(o) for o in known):  # of two observations with one key the new one counts
             new = {o.key for o in checkpoint}
@@ -103,7 +104,7 @@ class _Rung:
     def __init__(self, rule: Rule, observations: Sequence[Observation] = ()) -> None:
         self._objectives, self._requirements = rule.objectives, rule.requirements
         self._pareto = isinstance(rule, ParetoAsha | Promise)
-        self.layers = GrowingLayers() if self._pareto and len(rule.objectives) == 2 else None
+        self.layers = GrowingLayers(_CORNER) if self._pareto and len(rule.objectives) == 2 else None
         self._means: list[tuple[float, Row]] = []
         self._observations: dict[Row, Observation] = {}
         self._rows: dict[str, list[Row]] = {}
@@ -155,11 +156,12 @@ class _Rung:
             before = bisect_left(self._means, mine)
             ahead = before if self._single else len({key[0] for _, key in self._means[:before]})
             return 1 + ahead, False
-        layer = min(self.layers.rank(key) for key in self._rows[trial])
-        order = self.layers.order(layer, (REFERENCE_LOSS, REFERENCE_LOSS))
-        ahead = [key[0] for key in takewhile(lambda key: key[0] != trial, order)]
         if self._single:
-            return 1 + self.layers.before(layer) + len(ahead), layer == 0
+            (key,) = self._rows[trial]
+            layer = self.layers.rank(key)
+            return 1 + self.layers.before(layer) + self.layers.ahead(key), layer == 0
+        layer = min(self.layers.rank(key) for key in self._rows[trial])
+        ahead = (key[0] for key in takewhile(lambda key: key[0] != trial, self.layers.order(layer)))
         earlier = (key[0] for rank in range(layer) for key in self.layers.on(rank))
         return 1 + len({*earlier, *ahead}), layer == 0
 
@@ -178,11 +180,7 @@ class _Rung:
         if not self._pareto:
             return (key for _, key in self._means)
         if self.layers is not None:
-            return (
-                key
-                for layer in range(self.layers.depth)
-                for key in self.layers.order(layer, (REFERENCE_LOSS, REFERENCE_LOSS))
-            )
+            return (key for layer in range(self.layers.depth) for key in self.layers.order(layer))
         keys = sorted(self._observations)
         losses = self._losses([self._observations[key] for key in keys])
         return (keys[i] for i in order_selection(losses, np.full(losses.shape[1], REFERENCE_LOSS)))

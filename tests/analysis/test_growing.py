@@ -1,6 +1,7 @@
 """What grows point by point against the batch functions, and against Optuna's, on the same points."""
 
 import itertools
+import random
 import time
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from optuna._hypervolume import compute_hypervolume
 from optuna.study._multi_objective import _fast_non_domination_rank, _is_pareto_front
 
+from analysis import selection
 from analysis.growing import GrowingFront, GrowingLayers
 from analysis.pareto import hypervolume, non_dominated, order_selection, rank_layers
 from tests.analysis.test_pareto import point_sets
@@ -25,7 +27,7 @@ def grown_front(points: np.ndarray, reference: float) -> GrowingFront:
 
 
 def grown_layers(points: np.ndarray) -> GrowingLayers:
-    layers = GrowingLayers()
+    layers = GrowingLayers((1.0, 1.0))
     for i, point in enumerate(points):
         layers.add(point, i)
     return layers
@@ -56,7 +58,7 @@ def test_front_and_volume_agree_with_optuna(points):
 
 @given(planes)
 def test_layers_are_those_of_all_points_after_each(points):
-    layers = GrowingLayers()
+    layers = GrowingLayers((1.0, 1.0))
     for i, point in enumerate(points):
         layers.add(point, i)
         ranks = rank_layers(points[: i + 1])
@@ -79,8 +81,45 @@ def test_the_order_within_layers_is_that_of_the_selection(points):
     layers, whole = grown_layers(points), order_selection(points, 1.0)
     found: list = []
     while len(found) < len(layers):
-        found += layers.order(layers.rank(int(whole[len(found)])), (1.0, 1.0))
+        found += layers.order(layers.rank(int(whole[len(found)])))
     assert found == whole[: len(found)].tolist()
+
+
+@st.composite
+def crowded(draw):
+    """Points that mostly are of one layer, many of them so near one another that what they add is the same but for the
+    last bits, or exactly; some beyond 1."""
+    near = st.integers(0, 8).map(lambda k: 0.5 + k * 2.0**-53)
+    place = draw(st.sampled_from([near, st.integers(0, 20).map(lambda k: k / 16), st.floats(-0.2, 1.2)]))
+    off = st.sampled_from([0.0, 0.0, 0.0, 2.0**-53, 1 / 16])
+    return [(x, 1.0 - x + draw(off)) for x in draw(st.lists(place, max_size=50))]
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.one_of(crowded(), planes), st.integers(1, 3), st.sampled_from([2, 12]), st.randoms(use_true_random=False))
+def test_orders_that_are_kept_up_are_those_of_the_selection(points, every, small, shuffler: random.Random):
+    """Whichever layers were asked for before, however much came since, and how large they are; keys decide between
+    equal points."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(selection, "_SMALL", small)
+        kept_up(points, every, shuffler)
+
+
+def kept_up(points: list[tuple[float, float]], every: int, shuffler: random.Random) -> None:
+    layers, keys = GrowingLayers((1.0, 1.0)), shuffler.sample(range(len(points)), len(points))
+    for i, point in enumerate(points):
+        layers.add(point, keys[i])
+        if shuffler.randrange(every):
+            continue
+        seen = np.array([points[j] for j in np.argsort(keys[: i + 1])]).reshape(-1, 2)
+        names = np.sort(keys[: i + 1])
+        ranks = rank_layers(seen)
+        complete = ~np.isnan(seen).any(axis=1)
+        for layer in shuffler.sample(range(layers.depth), (layers.depth + 1) // 2):
+            on = np.flatnonzero((ranks == layer) & complete)
+            expected = names[on[order_selection(seen[on], 1.0)]].tolist()
+            assert list(layers.order(layer)) == expected
+            assert [layers.ahead(key) for key in expected] == list(range(len(expected)))
 
 
 def test_a_key_that_is_there_and_one_that_is_not():
@@ -113,7 +152,7 @@ def test_ten_times_the_points_take_little_more_for_each():
 def test_all_orders_of_the_same_points_end_in_the_same_layers():
     points = np.array([[0, 2], [1, 1], [2, 0], [1, 2], [2, 2]], dtype=float)
     for order in itertools.permutations(range(len(points))):
-        layers = GrowingLayers()
+        layers = GrowingLayers((1.0, 1.0))
         for i in order:
             layers.add(points[i], i)
         assert [layers.rank(i) for i in range(len(points))] == [0, 0, 0, 1, 2]
