@@ -30,7 +30,7 @@ def export(
     storage: Storage = None,
 ) -> None:
     """Writes a fine-tune as files that other programs load, with a page that says how."""
-    from search import export as exporting
+    from search.finetunes import export as exporting
     from search.views.show import find
     from spaces import InputError
 

@@ -22,7 +22,7 @@ def generate(
     storage: Storage = None,
 ) -> None:
     """Draws a picture with one of the sweep's fine-tunes."""
-    from search import generate as drawing
+    from search.finetunes import generate as drawing
     from search.views.show import find
 
     found = find(home.absolute(), name, storage)

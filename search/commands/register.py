@@ -18,8 +18,8 @@ def register(
     storage: Storage = None,
 ) -> None:
     """Registers one of the sweep's fine-tunes in MLflow as a model that draws, with the alias `champion`."""
-    from search import register as registering
-    from search.generate import pick as pick_one
+    from search.finetunes import register as registering
+    from search.finetunes.generate import pick as pick_one
     from search.views.show import find
 
     found = find(home.absolute(), name, storage)

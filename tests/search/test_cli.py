@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from search import cli
-from search.generate import pick
+from search.finetunes.generate import pick
 from search.journal import Ended, Journal, Observed, Opened, Proposed
 from search.rungs import Continue, Stop
 from search.views import show

@@ -18,13 +18,13 @@ import pytest
 from rich.console import Console
 
 from analysis.observations import child_runs, from_mlflow
-from search import export, generate
 from search.config import SweepConfig
 from search.confirm.choose import Search, chosen
 from search.confirm.live import ConfirmLines
 from search.confirm.run import Confirming, confirm
 from search.confirm.state import ConfirmState
 from search.confirm.summary import check_candidates, summary
+from search.finetunes import export, generate
 from search.journal import CONFIRMATION, Judged, Ledger, Observed, Proposed, events, read
 from search.rungs import Stop, rule_for
 from search.simulate import Memory

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from search import config, journal
-from search.generate import adapter_of
+from search.finetunes.generate import adapter_of
 from search.journal import Ended, Journal, Observed, Proposed
 from search.rungs import Continue
 from search.storage.pruning import Pruning

@@ -15,7 +15,7 @@ import pytest
 
 from analysis.observations import from_mlflow
 from search import cli
-from search.generate import adapter_of, pick
+from search.finetunes.generate import adapter_of, pick
 from search.journal import Closed, Ledger, Observed, events, read
 from search.storage import depot, lease
 from search.storage.remote import locate

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from search.generate import adapter_of, load_base
+from search.finetunes.generate import adapter_of, load_base
 from search.views.show import Found
 from search.views.words import in_words
 from spaces import InputError, Observation

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.generate import adapter_of, kept, load_base, pick
+from search.finetunes.generate import adapter_of, kept, load_base, pick
 from search.views.show import Found
 from spaces import InputError, Observation
 

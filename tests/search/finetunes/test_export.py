@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from search import cli
-from search.export import check_form
+from search.finetunes.export import check_form
 from search.journal import Ended, Journal, Observed, Opened, Proposed
 from search.rungs import Stop
 from spaces import Inference, InputError, Observation, Recipe
