@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from search import mlflow_server
+from search.tracking import mlflow_server
 from spaces import InputError
 
 logger = logging.getLogger(__name__)

@@ -24,7 +24,7 @@ def ui(
     from search import journal
     from search.config import load
     from search.driver import terminable
-    from search.ui import page, served
+    from search.tracking.ui import page, served
 
     home, run = home.absolute(), None
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from search import config
 from search.config import SweepConfig
 from search.journal import Journal, Tracked, events, is_running
-from search.outage import damage_of
 from search.recording.recorder import Missing, Recorder
 from search.storage.depot import AtHome
 from search.sweep import open_tracking
+from search.tracking.outage import damage_of
 from spaces import InputError
 
 SQLITE = "sqlite:///"

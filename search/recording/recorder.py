@@ -15,13 +15,13 @@ from analysis.paces import paces
 from search.confirm.summary import Standing, standing_of
 from search.front import front_of
 from search.journal import Ended, Event, Ledger, Observed, Promoted, Proposed
-from search.outage import BackOff, Unreachable, in_short
 from search.recording import story
 from search.recording.about import About, about
 from search.recording.allowance import Allowance
 from search.recording.drawing import BASE_SCORES, draw, replace, shrink, warm_up
 from search.rungs import Pause
 from search.storage.pruning import ADAPTER
+from search.tracking.outage import BackOff, Unreachable, in_short
 from search.views.show import Found, found_in
 from search.views.tally import Tally
 from spaces import InputError, Observation, Space

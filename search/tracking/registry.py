@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from analysis.observations import SEED_TAG, TRIAL_TAG, child_runs
-from search.outage import in_short
+from search.tracking.outage import in_short
 from search.tracking.server import connect
 from spaces import InputError, Observation
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from analysis.observations import EXPERIMENT
-from search.outage import Unreachable, in_short
+from search.tracking.outage import Unreachable, in_short
 from spaces import InputError
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from analysis.report import Material, Rival, report_html
 from analysis.spending import spending
 from analysis.stops import stops
 from search.budget import gpu_share
-from search.outage import in_short
 from search.recording.drawing import replace
 from search.tracking import attach
+from search.tracking.outage import in_short
 from search.views.choosing import choice_of, not_there
 from search.views.comparable import check_same_panel
 from search.views.pictures import album_of

@@ -1,4 +1,4 @@
-"""Observations as a table. Their way through MLflow and back is in tests/search/test_tracking.py."""
+"""Observations as a table. Their way through MLflow and back is in tests/search/tracking/test_tracking.py."""
 
 import numpy as np
 

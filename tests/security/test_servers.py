@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from search.mlflow_server import command
+from search.tracking.mlflow_server import command
 from tests.security.sockets import family, listening
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +22,7 @@ def test_the_annotation_page_listens_on_this_machine_alone(tiny_subject: Path) -
 
 
 def test_make_ui_starts_mlflow_on_this_machine_alone() -> None:
-    """What make would run, and what that starts; `tests/search/test_ui.py` looks at what listens."""
+    """What make would run, and what that starts; `tests/search/tracking/test_ui.py` looks at what listens."""
     said = subprocess.run(["make", "-n", "ui"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert ".venv/bin/posefront ui" in said.splitlines()
     started = command(Path("mlflow.db"), "mlartifacts")

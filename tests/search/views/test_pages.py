@@ -7,8 +7,9 @@ from urllib.parse import quote
 
 import pytest
 
-from search import sweep, ui
+from search import sweep
 from search.config import SweepConfig
+from search.tracking import ui
 from search.views.show import Found, find
 from tests.browser import Browser, needs_chromium
 from tests.search.curves import Curves

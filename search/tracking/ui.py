@@ -16,8 +16,8 @@ from tempfile import TemporaryFile
 from typing import IO
 
 from analysis.observations import EXPERIMENT
-from search.mlflow_server import LOCALHOST, command, environment
 from search.tracking.addresses import Addresses
+from search.tracking.mlflow_server import LOCALHOST, command, environment
 from spaces import InputError
 
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"

@@ -11,8 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from search import sweep, ui
+from search import sweep
 from search.journal import read
+from search.tracking import ui
 from spaces import InputError
 from tests.search.curves import Curves
 from tests.search.examples import small_sweep
