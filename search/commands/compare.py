@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from search.commands.options import Home, Storage
 from search.commands.report import Out
-from search.options import Home, Storage
 
 Sweeps = Annotated[
     list[str],

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from search.options import Home, Name
+from search.commands.options import Home, Name
 
 Share = Annotated[
     float | None,

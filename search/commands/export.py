@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from search.options import Home, Name, Storage
+from search.commands.options import Home, Name, Storage
 
 
 def export(

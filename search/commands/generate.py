@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from search.options import Home, Name, Pick, Storage
+from search.commands.options import Home, Name, Pick, Storage
 
 
 def generate(

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from search.options import Home
+from search.commands.options import Home
 
 Names = Annotated[list[str] | None, typer.Argument(help="Sweeps by name; default: all of the home's.")]
 TrackingUri = Annotated[str | None, typer.Option(help="Another MLflow to write them to; default: each sweep's own.")]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from search.options import Home, Name, Pick, Storage
+from search.commands.options import Home, Name, Pick, Storage
 
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Another file than the one in the sweep's folder.")]
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from search.options import Home, Name, Storage
+from search.commands.options import Home, Name, Storage
 
 
 def show(

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from search.commands.options import Home
 from search.commands.sweep import (
     GpuHours,
     Hours,
@@ -22,7 +23,6 @@ from search.commands.sweep import (
     Trials,
     check_promotes,
 )
-from search.options import Home
 from spaces import InputError, load_space, parse_requirement
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from search.options import Home, Jobs, home_there
+from search.commands.options import Home, Jobs, home_there
 
 LAST = 5
 """So many of a sweep's last lines are shown."""

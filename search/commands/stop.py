@@ -6,7 +6,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from search.options import Home, Jobs, Name
+from search.commands.options import Home, Jobs, Name
 
 SECONDS = 300.0
 """So long a driver may take to bring the record up to date."""

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from search.commands.options import WHERE, ClusterHome, takes, was_given
 from search.commands.sweep import settings
-from search.options import WHERE, ClusterHome, takes, was_given
 from search.parcel import THERE, Parcel
 from spaces import shipped_spaces
 

@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from search.options import SEARCH, STORAGE, TRIAL, WHERE, Home, Jobs, Name, Storage, home_there, takes, was_given
+from search.commands.options import (
+    SEARCH,
+    STORAGE,
+    TRIAL,
+    WHERE,
+    Home,
+    Jobs,
+    Name,
+    Storage,
+    home_there,
+    takes,
+    was_given,
+)
 from spaces import InputError, Space, load_space, parse_requirement, space_file
 from trainables.job import Job, JudgesConfig, PanelConfig
 

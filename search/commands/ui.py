@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from search.options import Home
+from search.commands.options import Home
 
 Which = Annotated[str | None, typer.Argument(help="A sweep's name; default: all.", metavar="[NAME]")]
 
