@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
-from search.parcel import Parcel
+from search.cluster.parcel import Parcel
 from search.views import status
 from search.views.status import Status
 from spaces import InputError
@@ -169,7 +169,7 @@ class Cluster:
             while True:
                 try:
                     return self._client.submit_job(
-                        entrypoint=shlex.join(["python", "-m", "search.received", parcel.digest, *arguments]),
+                        entrypoint=shlex.join(["python", "-m", "search.cluster.received", parcel.digest, *arguments]),
                         submission_id=name,
                         metadata=metadata,
                         runtime_env={

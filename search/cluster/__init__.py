@@ -1,1 +1,1 @@
-"""What a cluster needs beside Ray: a check of its file, who may reach it, its record, and workers where spot is out."""
+"""What a cluster needs beside Ray: its file checked, who may reach it, its record, workers without spot, parcels."""

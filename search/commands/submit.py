@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from search.cluster.parcel import THERE, Parcel
 from search.commands.options import WHERE, ClusterHome, takes, was_given
 from search.commands.sweep import settings
-from search.parcel import THERE, Parcel
 from spaces import shipped_spaces
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from search import received
-from search.parcel import MOST_BYTES, SENT, Parcel
+from search.cluster import received
+from search.cluster.parcel import MOST_BYTES, SENT, Parcel
 from search.submit import Cluster, SweepJob
 from spaces import InputError
 from tests.search.examples import TEXT

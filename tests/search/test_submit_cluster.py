@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from analysis.observations import from_mlflow
-from search import config, parcel
+from search import config
+from search.cluster import parcel
 from search.journal import read
 from tests.search import head
 from tests.search.examples import TEXT

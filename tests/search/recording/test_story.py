@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from analysis.choice import recommend
+from search.cluster.parcel import Parcel
 from search.journal import Journal, Ledger, Observed, Opened, Proposed, read
-from search.parcel import Parcel
 from search.recording import provenance
 from search.recording.about import About, about, fingerprint_of
 from search.recording.story import LONGEST, ROWS, page, table

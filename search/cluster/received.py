@@ -1,4 +1,4 @@
-"""What a job runs on the cluster: `python -m search.received DIGEST sweep SPACE ...`, in a parcel's folder.
+"""What a job runs on the cluster: `python -m search.cluster.received DIGEST sweep SPACE ...`, in a parcel's folder.
 
 The job's folder goes when the job ends, and a sweep may be resumed years later: so the files that were sent are put
 into the cluster's home first.
@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from search import cli
-from search.parcel import MARK, SENT
+from search.cluster.parcel import MARK, SENT
 from spaces import InputError
 
 
