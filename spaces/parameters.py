@@ -6,6 +6,7 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 Conditions = tuple[tuple[str, tuple[Any, ...]], ...]
 """(field, values) pairs: each field must have one of its values for the parameter to exist."""
@@ -75,6 +76,14 @@ class Range:
         low, high = self._ends()
         place = math.log(value) if self.log else float(value)
         return min(max((place - low) / (high - low), 0.0), 1.0)
+
+    def settled(self, quantiles: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The `quantile` of what is `at` each of n quantiles, as arrays are reckoned: to the last bits."""
+        low, high = self._ends()
+        drawn = low + quantiles * (high - low)
+        values = np.exp(drawn) if self.log else drawn
+        values = np.clip(np.rint(values) if self.integer else values, self.low, self.high)
+        return np.clip(((np.log(values) if self.log else values) - low) / (high - low), 0.0, 1.0)
 
     def sample(self, generator: np.random.Generator) -> Any:
         return self.at(generator.random())

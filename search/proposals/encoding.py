@@ -50,7 +50,7 @@ class Encoding:
                 quantiles = chosen
             else:
                 if parameter.integer:
-                    quantiles = np.array([parameter.quantile(parameter.at(q)) for q in quantiles.tolist()])
+                    quantiles = parameter.settled(quantiles)
                 columns.append(np.where(active, quantiles, 0.5))
             found[parameter.name], has[parameter.name] = (parameter, quantiles), active
         return np.column_stack(columns)

@@ -13,7 +13,7 @@ from analysis.improvement import expected_improvement, free_boxes
 from analysis.pareto import non_dominated, order_selection
 from search.front import representative_of
 from search.proposals.encoding import Encoding
-from search.proposals.gaussian import Curves, Floats, Posterior, Rows, distances
+from search.proposals.gaussian import Curves, Floats, Posterior, Rows
 from spaces import REFERENCE_LOSS, Observation, Space, ranking_losses, to_losses
 
 FIRST, GROWTH = 16, 1.25
@@ -139,17 +139,14 @@ class Foresight:
     def __init__(self, space: Space, models: Sequence[Curves], seen: Sequence[Seen]) -> None:
         self._objectives, self.encoding = len(space.objectives), Encoding(space)
         self.points, self._places = np.array([s.point for s in seen]), places(space.rungs, space.rungs)
-        self._rows, outputs = _rows(self.encoding, seen, space.rungs)
+        rows, outputs = _rows(self.encoding, seen, space.rungs)
         outputs, self._mean, self._deviation = _standardised(outputs)
-        self._of = [
-            Posterior(model.scales, self._rows, column) for model, column in zip(models, outputs.T, strict=True)
-        ]
-        self._seen_places, self._seen_at = np.unique(self._rows.at, return_inverse=True)
+        self._of = [Posterior(model.scales, rows, column) for model, column in zip(models, outputs.T, strict=True)]
 
-    def curves(self, points: Floats, at: Floats | None = None) -> tuple[Floats, Floats]:
-        """Mean and deviation at k points, k x r x (objectives and requirements); at the rungs unless told."""
-        apart = distances(self.encoding.features(points), self._rows.features, self._rows.groups)
-        guesses = [model.at(apart, self._places if at is None else at) for model in self._of]
+    def curves(self, points: Floats) -> tuple[Floats, Floats]:
+        """Mean and deviation of k points at the rungs, k x r x (objectives and requirements)."""
+        features = self.encoding.features(points)
+        guesses = [model.at(features, self._places) for model in self._of]
         mean, deviation = (np.stack([guess[i] for guess in guesses], axis=-1) for i in (0, 1))
         return mean * self._deviation + self._mean, deviation * self._deviation
 
@@ -159,7 +156,7 @@ class Foresight:
         What runs at these points and was not scored yet counts as if it scored what is expected of it.
         """
         points = np.concatenate([self.points, np.repeat(running, len(self._places), axis=0)])
-        seen = self.curves(self.points, self._seen_places)[0][np.arange(len(self.points)), self._seen_at]
+        seen = np.column_stack([model.seen for model in self._of]) * self._deviation + self._mean
         expected = self.curves(running)[0].reshape(-1, seen.shape[1]) if len(running) else seen[:0]
         outputs, m = np.concatenate([seen, expected]), self._objectives
         met = np.flatnonzero((outputs[:, m:] <= 0).all(axis=1))

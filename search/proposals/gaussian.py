@@ -35,6 +35,16 @@ def matern(squared: Floats) -> tuple[Floats, Floats]:
     return (1 + root + root * root / 3) * decay, 5 / 3 * (1 + root) * decay
 
 
+def decayed(squared: Floats) -> Floats:
+    """Matern 5/2 of squared distances, without its derivative."""
+    root = np.sqrt(5 * squared)
+    value = squared * (5 / 3)
+    value += root
+    value += 1
+    value *= np.exp(np.negative(root, out=root), out=root)
+    return value
+
+
 def distances(a: Floats, b: Floats, groups: NDArray[np.int64]) -> Floats:
     """Squared distances by parameter, p x n x k. Two values of a choice are 1 apart."""
     parts = np.zeros((int(groups.max()) + 1, len(a), len(b)))
@@ -88,27 +98,59 @@ class Posterior:
     """What is expected of other checkpoints, given some."""
 
     def __init__(self, scales: Floats, rows: Rows, losses: Floats) -> None:
-        self._scales, self._rows = scales, rows
-        factor = cholesky(_covariance(scales, _Known.of(rows))[0], lower=True, check_finite=False)
-        self._inverse = _inverse(factor)
+        p = (len(scales) - 6) // 2
+        self._good, self._shape = (np.exp(-each)[rows.groups] for each in (scales[:p], scales[p : 2 * p]))
+        self._step = math.exp(-2 * scales[2 * p])
+        self._s, self._q, self._a, b, c = np.exp(2 * scales[2 * p + 1 :])
+        self._rows, (self._places, at) = rows, np.unique(rows.at, return_inverse=True)
+        self._of_place = np.eye(len(self._places))[at]
+        good, shape = self._parts(rows.features)
+        luck = b * (rows.trials[:, None] == rows.trials[None, :])
+        luck[np.diag_indices(len(luck))] += c + _JITTER
+        covariance = good + shape * self._steps(self._places)[at][:, at] + luck
+        self._inverse = _inverse(cholesky(covariance, lower=True, check_finite=False))
         self._weights = self._inverse @ losses
+        self.seen = losses - luck @ self._weights
+        """n, what is expected of the rows themselves, without luck."""
 
-    def at(self, parts: Floats, rungs: Floats) -> tuple[Floats, Floats]:
+    def at(self, features: Floats, rungs: Floats) -> tuple[Floats, Floats]:
         """Mean and deviation of k recipes at each of r rungs, k x r both, without luck.
 
-        `parts`: the recipes' `distances` to the n rows, p x k x n.
+        `features`: the recipes', k x d. Their covariance with the rows is g + v h(r), where h has one value for all
+        rows of a rung; so what is quadratic in it is put together from sums over the rows of each pair of rungs, and
+        the k x n products with the n x n inverse are not made anew for each of the r.
         """
-        p = (len(self._scales) - 6) // 2
-        s, q, a = np.exp(2 * self._scales[2 * p + 1 : 2 * p + 4])
-        of_rungs, _ = matern((rungs[:, None] - self._rows.at[None, :]) ** 2 * math.exp(-2 * self._scales[2 * p]))
-        good, _ = matern(_weighted(parts, self._scales[:p]))
-        shape, _ = matern(_weighted(parts, self._scales[p : 2 * p]))
-        cross = (s * good)[:, None, :] + (q * shape + a)[:, None, :] * of_rungs[None]
-        cross = cross.reshape(-1, len(self._rows.at))
-        mean = cross @ self._weights
-        variance = s + q + a - np.einsum("ij,ij->i", cross @ self._inverse, cross)
-        to = parts.shape[1], len(rungs)
-        return mean.reshape(to), np.sqrt(np.maximum(variance, 1e-12)).reshape(to)
+        (g, v), h, of_place = self._parts(features), self._steps(rungs), self._of_place
+        mean = (g @ self._weights)[:, None] + (v * self._weights) @ of_place @ h.T
+        along = g @ self._inverse
+        quadratic = np.einsum("ij,ij->i", along, g)[:, None] + 2 * ((along * v) @ of_place) @ h.T
+        for place, own in enumerate(of_place.T):
+            rows = np.flatnonzero(own)
+            of_pairs = ((v[:, rows] @ self._inverse[rows]) * v) @ of_place
+            quadratic += (of_pairs @ h.T) * h[:, place]
+        variance = self._s + self._q + self._a - quadratic
+        return mean, np.sqrt(np.maximum(variance, 1e-12))
+
+    def _parts(self, features: Floats) -> tuple[Floats, Floats]:
+        """Of the covariance with the rows: what is the same at all rungs, and what is worth less the further apart."""
+        good, shape = (
+            decayed(_squared(features * each, self._rows.features * each)) for each in (self._good, self._shape)
+        )
+        good *= self._s
+        shape *= self._q
+        shape += self._a
+        return good, shape
+
+    def _steps(self, rungs: Floats) -> Floats:
+        return decayed((rungs[:, None] - self._places[None, :]) ** 2 * self._step)
+
+
+def _squared(a: Floats, b: Floats) -> Floats:
+    """Squared distances of all rows of two, n x k."""
+    apart = a @ (-2 * b.T)
+    apart += (a * a).sum(axis=1)[:, None]
+    apart += (b * b).sum(axis=1)
+    return np.maximum(apart, 0.0, out=apart)
 
 
 def _weighted(parts: Floats, scales: Floats) -> Floats:

@@ -47,6 +47,14 @@ def test_a_range_reaches_both_ends_evenly():
     assert np.mean(logs < -3) == pytest.approx(0.5, abs=0.05)
 
 
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize(("low", "high", "integer"), [(1, 64, True), (2, 3, True), (0.001, 0.5, False)])
+def test_many_quantiles_settle_at_once_where_their_values_are(low, high, integer, log):
+    parameter, quantiles = Range("x", low, high, log, integer), np.random.default_rng(3).random(200)
+    each = [parameter.quantile(parameter.at(q)) for q in quantiles.tolist()]
+    np.testing.assert_allclose(parameter.settled(quantiles), each, rtol=0, atol=1e-12)
+
+
 def test_a_condition_may_have_several_values():
     text = GOOD.replace("[frozen, lora]", "[frozen, lora]\n  targets: [attention, cross-kv, cross-attention]")
     text = text.replace("{low: 0.0, high: 0.5}", "{low: 0.1, high: 0.5, when: {targets: [cross-kv, attention]}}")

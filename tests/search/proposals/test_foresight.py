@@ -6,7 +6,7 @@ from scipy.optimize import approx_fprime
 
 from search.proposals.encoding import Encoding
 from search.proposals.foresight import FIRST, MOST, Known
-from search.proposals.gaussian import Curves, Posterior, Rows, _Known, _loss, _prior, distances
+from search.proposals.gaussian import Curves, Posterior, Rows, _covariance, _Known, _loss, _prior
 from search.sampler import STARTUP, Sampler
 from spaces import parse_space
 from tests.search.examples import observed, small_space
@@ -33,12 +33,32 @@ def test_a_smooth_function_is_learnt_and_far_away_less_is_known():
     truth = lambda x, t: np.sin(3 * x[:, 0]) + 0.5 * t  # noqa: E731
     model = Curves.fitted(seen, truth(seen.features, seen.at))
     posterior, features = Posterior(model.scales, seen, truth(seen.features, seen.at)), generator.random((20, 3))
-    to = lambda x: distances(x, seen.features, seen.groups)  # noqa: E731
-    mean, deviation = posterior.at(to(features), np.array([0.0, 1.0]))
+    mean, deviation = posterior.at(features, np.array([0.0, 1.0]))
     expected = np.column_stack([truth(features, t) for t in (0.0, 1.0)])
     assert np.abs(mean - expected).max() < 0.2
-    _, far = posterior.at(to(np.full((1, 3), 9.0)), np.array([0.0]))
+    _, far = posterior.at(np.full((1, 3), 9.0), np.array([0.0]))
     assert far[0, 0] > 2 * deviation.mean()
+
+
+def test_what_is_expected_is_the_conditional_of_the_covariance_that_is_learnt():
+    """By its formula, checkpoint by checkpoint; at what was seen too, where distances are nothing but rounding."""
+    generator = np.random.default_rng(4)
+    seen, losses, scales = rows(generator, 50), generator.normal(size=50), _prior(2)[0]
+    scales = scales + 0.5 * generator.normal(size=10)
+    wanted, rungs = np.concatenate([generator.random((20, 3)), seen.features]), np.array([0.0, 0.3, 0.5, 1.0])
+    every = Rows(np.repeat(wanted, 4, axis=0), np.tile(rungs, 70), 1000 + np.arange(280), seen.groups)
+    both = Rows(*(np.concatenate([getattr(part, f) for part in (seen, every)]) for f in ("features", "at", "trials")),
+                seen.groups)  # fmt: skip
+    whole = _covariance(scales, _Known.of(both))[0]
+    luck = np.exp(2 * scales[-2:]).sum() + 1e-8  # a new trial's and its checkpoint's
+    across, weights = whole[50:, :50], np.linalg.solve(whole[:50, :50], whole[:50, 50:])
+    posterior = Posterior(scales, seen, losses)
+    mean, deviation = posterior.at(wanted, rungs)
+    np.testing.assert_allclose(mean.ravel(), losses @ weights, atol=1e-9)
+    variance = np.diag(whole)[50:] - luck - (across * weights.T).sum(axis=1)
+    np.testing.assert_allclose(deviation.ravel() ** 2, variance, atol=1e-9)
+    own = np.argmax(seen.at[:, None] == rungs, axis=1)
+    np.testing.assert_allclose(posterior.seen, mean[20:][np.arange(50), own], atol=1e-9)
 
 
 def test_a_recipe_and_its_point_in_the_cube_say_the_same():
