@@ -1,5 +1,8 @@
 """The one exception that a person may see: a mistake in what they gave, said in one line."""
 
+import copyreg
+from typing import Any
+
 from spaces.wording import one_line
 
 
@@ -11,3 +14,7 @@ class InputError(ValueError):
 
     def __init__(self, where: object, problem: str) -> None:
         super().__init__(one_line(f"{where}: {problem}"))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To another process goes the line: one that cannot be read there is waited for without end."""
+        return copyreg.__newobj__, (type(self), str(self))
