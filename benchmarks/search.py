@@ -204,8 +204,12 @@ def main(
         {"task": task, "method": name, "seed": seed, "workers": workers, "trainings": trainings}
         for seed in range(seeds) for task in tasks.split(",") for name in chosen
     ]  # fmt: skip
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        pool.map(partial(one, work=work, until=until), [row for row in asked if key(row) not in done], chunksize=1)
+    try:
+        with multiprocessing.get_context("spawn").Pool(processes) as pool:
+            pool.map(partial(one, work=work, until=until), [row for row in asked if key(row) not in done], chunksize=1)
+    except InputError as error:  # a method that is not for a task
+        typer.echo(error, err=True)
+        raise typer.Exit(2) from None
     found = rows(work)
     known = {task: [found[key(row)] for row in asked if row["task"] == task and key(row) in found]
              for task in tasks.split(",")}  # fmt: skip

@@ -16,7 +16,7 @@ from benchmarks.peers.neps_peer import NePS, factor, prior
 from benchmarks.peers.syne_tune_peer import SyneTune
 from benchmarks.search import method
 from benchmarks.tasks import CLOSED
-from spaces import Choice, InputError, Range
+from spaces import Choice, InputError, Range, load_space
 
 TASK = CLOSED["zdt1"]
 PEERS = {"syne_tune": partial(SyneTune, repaired=False), "neps": partial(NePS, optimizer="moasha")}
@@ -31,6 +31,12 @@ def test_without_an_interpreter_it_says_what_is_missing(make, monkeypatch):
     monkeypatch.setenv(foreign.PYTHON, "/nowhere/python")
     with pytest.raises(InputError, match="/nowhere/python does not start"):
         make(TASK, 0)
+
+
+@pytest.mark.parametrize("make", PEERS.values(), ids=PEERS)
+def test_a_space_with_conditions_is_refused(make):
+    with pytest.raises(InputError, match=r"^(Syne Tune MOASHA|NePS moasha): its spaces have no conditions"):
+        make(SimpleNamespace(space=replace(load_space("puppets"), rungs=TASK.space.rungs)), 0)
 
 
 @pytest.mark.parametrize("package", PEERS)
