@@ -7,17 +7,19 @@ from scipy.special import erf
 from analysis.pareto import Floats, non_dominated
 
 
-def free_boxes(front: ArrayLike, reference: ArrayLike) -> tuple[Floats, Floats]:
-    """Disjoint boxes that fill what the n x m points leave undominated below the m reference values.
+def free_boxes(front: ArrayLike, reference: ArrayLike, ideal: float = -np.inf) -> tuple[Floats, Floats]:
+    """Disjoint boxes that fill what the n x m points leave undominated below the m reference values, above the ideal.
 
-    Lower and upper corners, b x m each; lower corners reach down to minus infinity. n + 1 boxes for two objectives,
+    Lower and upper corners, b x m each. Up to n + 1 boxes for two objectives,
     O(n^(m - 1)) for more: slabs of the last objective, and in each the boxes of the points that reach down to it.
     """
     points = np.asarray(front, dtype=float)
     reference = np.broadcast_to(np.asarray(reference, dtype=float), points.shape[1:])
     points = points[(points < reference).all(axis=1)]
     points = np.unique(points[non_dominated(points)], axis=0)
-    return _boxes(points, reference)
+    lower, upper = _boxes(points, reference)
+    inside = (upper > ideal).all(axis=1)
+    return np.maximum(lower[inside], ideal), upper[inside]
 
 
 def _boxes(points: Floats, reference: Floats) -> tuple[Floats, Floats]:

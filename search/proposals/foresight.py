@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,11 @@ KEPT, CLOSER = 10, (0.1, 0.03, 0.01)
 """Of the candidates so many are moved by so much, one time after the other."""
 IN_FRONT, IN_FRONT_OF_MANY = 60, 24
 """So much of a front is improved upon, for two and three objectives, and for more."""
+CHANGED, WEIGHTED = 0.25, 0.5
+"""Of the proposals so many are a recipe of the front that was changed, and of the rest so many go by random weights."""
+HOPE, AUGMENTED = 0.3, 0.05
+"""So many deviations better than expected; and the part of the sum of all objectives in the norm."""
+FEW = 8
 LIARS = 32
 """Of the trials that were not scored yet so many of the last are reckoned with."""
 
@@ -167,36 +173,56 @@ class Foresight:
 
     def gains(self, points: Floats, boxes: tuple[Floats, Floats]) -> Floats:
         """What the best rung of each of k points is expected to add, times the odds that requirements are met."""
+        mean, deviation, odds = self._expected(points)
+        gain = expected_improvement(mean.reshape(-1, mean.shape[2]), deviation.reshape(-1, mean.shape[2]), boxes)
+        return (gain.reshape(odds.shape) * odds).max(axis=1)
+
+    def weighted(self, points: Floats, weights: Floats) -> Floats:
+        """How far before the nadir the best rung of each of k points is hoped to be, times the same odds.
+
+        By the augmented Tchebycheff norm with these weights of the objectives (Knowles 2006), of what is a little
+        better than expected.
+        """
+        mean, deviation, odds = self._expected(points)
+        hoped = mean - HOPE * deviation
+        norm = (weights * hoped).max(axis=2) + AUGMENTED * hoped.sum(axis=2)
+        nadir = REFERENCE_LOSS * (weights.max() + AUGMENTED * len(weights))
+        return (np.maximum(nadir - norm, 0.0) * odds).max(axis=1)
+
+    def met(self, points: Floats) -> Floats:
+        """The odds that requirements are met at the best rung for it, k values."""
+        return self._expected(points)[2].max(axis=1)
+
+    def _expected(self, points: Floats) -> tuple[Floats, Floats, Floats]:
+        """Mean and deviation of the losses, k x r x m, and the odds that requirements are met, k x r."""
         mean, deviation = self.curves(points)
-        k, r, outputs = mean.shape
-        mean, deviation, m = mean.reshape(k * r, outputs), deviation.reshape(k * r, outputs), self._objectives
-        gain = expected_improvement(mean[:, :m], deviation[:, :m], boxes)
-        return (gain * ndtr(-mean[:, m:] / deviation[:, m:]).prod(axis=1)).reshape(k, r).max(axis=1)
+        m = self._objectives
+        return mean[..., :m], deviation[..., :m], ndtr(-mean[..., m:] / deviation[..., m:]).prod(axis=2)
 
 
 def next_recipes(
     foresight: Foresight, running: Sequence[Values], generator: np.random.Generator
 ) -> Iterator[dict[str, Any]]:
-    """Recipes by what their best rung is expected to add to the front, the most first.
+    """Recipes, the most wanted first. What was tried before comes after all that was not.
 
-    What was tried before comes after all that was not.
+    Wanted is what the best rung is expected to add to the front's hypervolume. A model that errs where it knows little,
+    and is sure of it, wants the same again and again though: so for some proposals it is the least norm with
+    random weights, which leads to all parts of the front, and some begin with a recipe of the front in
+    which one parameter is drawn anew, whatever the model thinks of that.
     """
     encoding = foresight.encoding
     at = np.array([encoding.point(values) for values in running[-LIARS:]]).reshape(-1, encoding.parameters)
     front, parents = foresight.front(at)
-    boxes = free_boxes(front, REFERENCE_LOSS)
-    near = parents[generator.integers(len(parents), size=NEAR)]
-    points = np.concatenate([generator.random((EVEN, encoding.parameters)), moved(near, 0.2, generator)])
-    gains = foresight.gains(points, boxes)
-    for by in CLOSER:
-        best = np.argsort(-gains, kind="stable")[:KEPT]
-        closer = moved(np.repeat(points[best], 10, axis=0), by, generator)
-        gains = np.concatenate([gains[best], foresight.gains(closer, boxes)])
-        points = np.concatenate([points[best], closer])
+    first = changed(foresight, parents, generator) if generator.random() < CHANGED else parents[:0]
+    if generator.random() < WEIGHTED:
+        want = partial(foresight.weighted, weights=generator.dirichlet(np.ones(front.shape[1])))
+    else:
+        want = partial(foresight.gains, boxes=free_boxes(front, REFERENCE_LOSS, ideal=0.0))
+    points = np.concatenate([first, most_wanted(want, parents, encoding.parameters, generator)])
     place = lambda point: tuple(np.round(point, 6).tolist())  # noqa: E731
     known, tried = {place(point) for point in np.concatenate([foresight.points, at])}, []
-    for i in np.argsort(-gains, kind="stable"):
-        values = encoding.values(points[i])
+    for point in points:
+        values = encoding.values(point)
         own = place(encoding.point(values))
         if own in known:
             tried.append(values)
@@ -204,6 +230,28 @@ def next_recipes(
             known.add(own)
             yield values
     yield from tried
+
+
+def most_wanted(
+    want: Callable[[Floats], Floats], parents: Floats, parameters: int, generator: np.random.Generator
+) -> Floats:
+    """Points in the order of what they are wanted, found among even ones and near the parents, and moved closer."""
+    near = parents[generator.integers(len(parents), size=NEAR)]
+    points = np.concatenate([generator.random((EVEN, parameters)), moved(near, 0.2, generator)])
+    wanted = want(points)
+    for by in CLOSER:
+        best = np.argsort(-wanted, kind="stable")[:KEPT]
+        closer = moved(np.repeat(points[best], 10, axis=0), by, generator)
+        wanted = np.concatenate([wanted[best], want(closer)])
+        points = np.concatenate([points[best], closer])
+    return points[np.argsort(-wanted, kind="stable")]
+
+
+def changed(foresight: Foresight, parents: Floats, generator: np.random.Generator) -> Floats:
+    """A few parents with one parameter drawn anew, in random order; those that will hardly meet requirements last."""
+    points = parents[generator.integers(len(parents), size=FEW)]
+    points[np.arange(FEW), generator.integers(points.shape[1], size=FEW)] = generator.random(FEW)
+    return points[np.argsort(foresight.met(points) < 0.5, kind="stable")]
 
 
 def moved(points: Floats, by: float, generator: np.random.Generator) -> NDArray[np.float64]:
