@@ -4,9 +4,13 @@ Three tables, for 100, 1,000 and 10,000 trials that were scored at six rungs eac
 over the whole table; a proposal as the driver sees it, drawn ahead and drawn when it is asked for; and a point that
 comes to the front, beside the batch functions and Optuna's. Median and 99th percentile, of the processor's time but for
 proposals, which are waited for: those are by the clock, and want an idle machine.
+
+A driver that asks for a proposal that is not there waits for 10 ms, and asks again when it has seen to its other
+trials. So there are two times, how long the driver is kept at each request, and until the proposal is there.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -23,12 +27,14 @@ from analysis.pareto import Floats, hypervolume, non_dominated
 from search.config import SamplerKind
 from search.decisions.standings import Standings
 from search.journal import Ended, Journal, Observed, Proposed
-from search.rungs import Continue, SchedulerKind, decide, rule_for
-from search.state import SweepState
+from search.rungs import Continue, Decision, Pause, SchedulerKind, decide, rule_for
+from search.state import PATIENCE, SweepState
 from spaces import Observation, Space, parse_space
 from spaces.files import space_file
 
 T = TypeVar("T")
+ELSEWHERE = 0.01
+"""Seconds that the driver spends with others before it asks again."""
 RUNGS, SHAPES = (25, 50, 100, 200, 400, 800), ("cloud", "one front")
 
 
@@ -72,28 +78,42 @@ def both(times: list[float]) -> str:
     return f"{np.median(times):9.3f} {np.quantile(times, 0.99):9.3f}"
 
 
-def decisions(space: Space, trials: int, shape: str, scheduler: SchedulerKind, asked: int = 300) -> str:
-    """One more trial at every rung of a full table."""
-    rule, standings = rule_for(scheduler, space), Standings(rule_for(scheduler, space))
+def decisions(space: Space, trials: int, shape: str, scheduler: SchedulerKind, promote: bool, asked: int) -> str:
+    """One more trial at every rung of a table whose trials were decided about as they came."""
+    rule = rule_for(scheduler, space, promote)
+    standings, paused, gone_on = Standings(rule), dict[str, int](), Counter[int]()
     known, now = table(space, trials, shape)
+
+    def decided(new: Observation) -> Decision:
+        return standings.pause_or_go_on([new], paused, gone_on) if promote else standings.decide([new])
+
+    def count(new: Observation, decision: Decision) -> None:
+        if isinstance(decision, Pause):
+            paused[new.trial] = new.steps
+        gone_on[new.steps] += isinstance(decision, Continue)
+
     for observation in now:
-        standings.add([observation])
+        count(observation, decided(observation))
     generator, ours, pure = np.random.default_rng(1), [], []
     for i in range(asked):
         steps = RUNGS[i % len(RUNGS)]
-        new = [Observation(f"u{i:05d}", known[0].recipe, 0, steps, scored(generator, shape, steps))]
-        took, decision = timed(partial(standings.decide, new))
+        new = Observation(f"u{i:05d}", known[0].recipe, 0, steps, scored(generator, shape, steps))
+        took, decision = timed(partial(decided, new))
         ours.append(took)
-        if i < len(RUNGS):
-            took, expected = timed(partial(decide, now, new, rule))
+        if i < len(RUNGS) and not promote:
+            took, expected = timed(partial(decide, now, [new], rule))
             pure.append(took)
             assert decision == expected
-        now += new
-    return f"{both(ours)} {np.median(pure):12.1f}"
+        count(new, decision)
+        now.append(new)
+    return f"{both(ours)} {np.median(pure):12.1f}" if pure else both(ours)
 
 
 def proposals(space: Space, trials: int, ahead: bool, asked: int, pause: float, sampler: SamplerKind) -> str:
-    """The next trial of a sweep with such a table, its line in the journal on the disk counted in."""
+    """The next trial of a sweep with such a table, its line in the journal on the disk counted in.
+
+    Milliseconds for each request, until it is there, and how many were there at the first request.
+    """
     known, seen = table(space, trials, "cloud")
     with TemporaryDirectory() as folder:
         journal = Journal(Path(folder))
@@ -101,18 +121,27 @@ def proposals(space: Space, trials: int, ahead: bool, asked: int, pause: float, 
             journal.ledger.add(proposal)
         for observation in seen:
             journal.ledger.add(Observed(0.0, (observation,), Continue(1, 1), "nowhere"))
-        for proposal in known:
+        for proposal in known[1:]:  # one is running
             journal.ledger.add(Ended(0.0, proposal.trial, "finished", "", RUNGS[-1]))
         rule = rule_for("trajectories", space)
         state = SweepState(space, rule, sampler, 0, trials + asked, journal, lambda event: None)
         if ahead:
-            state.look_ahead()
-        times = []
+            state.look_ahead(PATIENCE)
+        kept, until, at_once = [], [], 0
         for _ in range(asked):
             time.sleep(pause)
-            times.append(timed(state.next_trial, time.perf_counter)[0])
+            began, requests = time.perf_counter(), 0
+            while True:
+                took, given = timed(state.next_trial, time.perf_counter)
+                kept.append(took)
+                requests += 1
+                if given is not None:
+                    break
+                time.sleep(ELSEWHERE)
+            until.append(1e3 * (time.perf_counter() - began))
+            at_once += requests == 1
         journal.close()
-    return both(times)
+    return f"{both(kept)} {both(until)} {at_once / asked:8.0%}"
 
 
 def fronts(points: Floats) -> str:
@@ -135,15 +164,20 @@ def main(
     pause: Annotated[float, typer.Option(min=0, help="seconds between two proposals")] = 0.2,
     sampler: Annotated[str, typer.Option(help="gp, tpe, nsga2 or random")] = "gp",
     scheduler: Annotated[str, typer.Option(help="trajectories, asha-pareto, asha-scalar or none")] = "trajectories",
+    decided: Annotated[int, typer.Option(min=10, help="decisions of each kind")] = 600,
 ) -> None:
     space = six_rungs()
-    print(f"a decision ({scheduler}) over trials x {len(RUNGS)} rungs, ms of the processor")
-    print(f"{'trials':>8} {'':10}    median       p99  over the table")
-    for n in trials:
-        for shape in SHAPES:
-            print(f"{n:8} {shape:10} {decisions(space, n, shape, scheduler)}", flush=True)
-    print(f"\na proposal ({sampler}) as the driver sees it, {asked} of them {pause:g} s apart, ms by the clock")
-    print(f"{'trials':>8} {'':10}    median       p99")
+    for promote in (False, True) if scheduler != "none" else (False,):
+        options = " --promote" if promote else ""
+        print(f"a decision ({scheduler}{options}) over trials x {len(RUNGS)} rungs, ms of the processor")
+        print(f"{'trials':>8} {'':10}    median       p99{'' if promote else '  over the table'}")
+        for n in trials:
+            for shape in SHAPES:
+                print(f"{n:8} {shape:10} {decisions(space, n, shape, scheduler, promote, decided)}", flush=True)
+        print()
+    print(f"a proposal ({sampler}) as the driver sees it, {asked} of them {pause:g} s apart, ms by the clock")
+    print(f"{'':19}      each request      until it is there  at once")
+    print(f"{'trials':>8} {'':10}    median       p99    median       p99")
     for n in trials:
         for ahead in (True, False):
             kind = "ahead" if ahead else "on demand"

@@ -75,7 +75,8 @@ class Proposals(_Coat, Searcher):
         return self._nothing() if assignment is None else self._config(assignment)
 
     def _nothing(self) -> str | None:
-        """There is no trial: for now, and Tune asks again at its next step, or for good."""
+        """There is no trial: for now, as while one is still being drawn, and Tune asks again at its next step, or for
+        good."""
         return None if self._state.waits else Searcher.FINISHED
 
     def _config(self, assignment: Assignment) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,8 @@ REPEATS = 20
 """How often a recipe that was tried already is proposed anew, before it is taken as it is."""
 NO_END = 1_000_000_000
 """So many trials are left where no number bounds them."""
+PATIENCE = 0.01
+"""Seconds that a driver, which has others to see to, waits for a proposal that is still being drawn."""
 
 _New = tuple[Recipe, dict[str, Any]]
 
@@ -50,7 +52,8 @@ class SweepState(Attempts):
         ledger = journal.ledger
         self.sampler, self._proposal = _replayed(ledger, space, sampler_kind, seed)
         self._coming: Future[_New] | None = None
-        self._ahead = False
+        self._ahead = self._late = False
+        self._patience: float | None = None
         self._standings = Standings(rule)
         for event in ledger.observed.values():
             self._standings.add(event.observations)
@@ -71,8 +74,10 @@ class SweepState(Attempts):
 
     @property
     def waits(self) -> bool:
-        """Whether what runs may yet be paused, and it or another be promoted."""
-        return self._promotes and self._halted is None and not self._spent and self.ledger.running > 0
+        """Whether something runs, and then it or another may be promoted, or the next proposal be there."""
+        if self._halted is not None or self._spent or not self.ledger.running:
+            return False
+        return self._promotes or self._late
 
     @property
     def done(self) -> bool:
@@ -88,13 +93,14 @@ class SweepState(Attempts):
         decision = super().record(result)
         return Stop("stopped", SPENT) if isinstance(decision, Continue) and self._spent else decision
 
-    def look_ahead(self) -> None:
+    def look_ahead(self, patience: float | None = None) -> None:
         """From now on each proposal is drawn in the background, as soon as the one before it is handed out.
 
         It is drawn from the table as it is at that moment, so still the same journal gives the same proposal,
         after an interruption too; what is scored while it waits counts for the next one, as if one more trial ran.
+        It makes no difference to it either how long it took, or how often it was asked for before it was there.
         """
-        self._ahead = True
+        self._ahead, self._patience = True, patience
         self._draw_next()
 
     def lost(self, trial: str, cause: Cause, reason: str) -> bool:
@@ -150,7 +156,8 @@ class SweepState(Attempts):
 
     def _new_trial(self) -> Assignment | None:
         number = len(self.ledger.proposals) + 1
-        if not self._unproposed:
+        self._late = bool(self._unproposed and self._coming and self.ledger.running and not self._drawn(self._coming))
+        if not self._unproposed or self._late:
             return None
         recipe, values = self._coming.result() if self._coming else self._new_recipe(self.sampler.proposal())
         seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
@@ -169,6 +176,9 @@ class SweepState(Attempts):
     def _draw_next(self) -> None:
         proposal = self._proposal
         self._coming = begun(lambda: self._new_recipe(proposal)) if self._unproposed else None
+
+    def _drawn(self, coming: Future[_New]) -> bool:
+        return bool(wait([coming], self._patience).done)
 
     def _new_recipe(self, propose: Callable[[int], dict[str, Any]]) -> _New:
         for attempt in range(REPEATS + 1):

@@ -456,12 +456,13 @@ def _fit(
     from ray.tune.execution import class_cache
 
     from search.bridge import Halt, Losses, Proposals, RemoteTrial, Rungs, Watch, trial_name
+    from search.state import PATIENCE
     from search.trials.deaths import ends_of_processes
 
     shutil.rmtree(config.folder / RAY_FOLDER, ignore_errors=True)
     class_cache.ENV_VARS_TO_PROPAGATE.difference_update(KEPT_FROM_RAY)
     if config.address is not None or workers > 1:  # one trial at a time would only wait for what it is to learn
-        state.look_ahead()
+        state.look_ahead(PATIENCE)
     resources = {"cpu": config.cpus_per_trial, "gpu": _gpus_at_first(config, _resources())}
     # Without this Tune starts one process after the other. A cluster that may grow is not held to its size.
     at_a_time = config.workers if config.address else workers

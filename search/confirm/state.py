@@ -103,7 +103,7 @@ class ConfirmState(Attempts):
         latest = self.ledger.judged[-1].verdicts if self.ledger.judged else {}
         return {c.name: latest.get(c.name, "open") for c in self.chosen.candidates}
 
-    def look_ahead(self) -> None:
+    def look_ahead(self, patience: float | None = None) -> None:
         """What comes next is known."""
 
     def training_seed(self, round: int) -> int:

@@ -85,8 +85,12 @@ class Attempts(ABC):
         """What becomes of the trial behind a new checkpoint."""
 
     @abstractmethod
-    def look_ahead(self) -> None:
-        """From now on the next trial may be prepared in the background."""
+    def look_ahead(self, patience: float | None = None) -> None:
+        """From now on the next trial may be prepared in the background.
+
+        Who asks for one while others run waits for it so many seconds at most, then there is none for now; None is as
+        long as it takes.
+        """
 
     @abstractmethod
     def _heard(self, event: Event) -> None:

@@ -1,4 +1,6 @@
 import math
+import time
+from collections import deque
 from itertools import count
 from pathlib import Path
 
@@ -96,6 +98,42 @@ def test_what_goes_wrong_while_a_proposal_is_drawn_ahead_is_raised_where_it_is_a
     desk.state._coming = begun(lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         desk.state.next_trial()
+
+
+def test_who_asks_for_a_proposal_too_soon_is_told_to_ask_again_and_gets_the_same(tmp_path):
+    """Three trials at a time, which are scored in turn."""
+    asked, patiences = {}, (None, 0.0)
+    for patience in patiences:
+        folder = tmp_path / str(patience)
+        folder.mkdir()
+        desk, live = Desk(folder, trials=16), deque()
+        desk.state.look_ahead(patience)
+        asked[patience] = 0
+        while not desk.state.done:
+            while len(live) < 3 and desk.state.left:
+                asked[patience] += 1
+                if (given := desk.state.next_trial()) is not None:
+                    live.append((given, 0))
+                else:
+                    assert desk.state.waits, "else the driver takes it that there are no more"
+                    time.sleep(0.001)
+            given, rung = live.popleft()
+            if not isinstance(desk.state.record(desk.result(given, SPACE.rungs[rung])), Stop):
+                live.append((given, rung + 1))
+        desk.journal.close()
+    assert summary(tmp_path / "None") == summary(tmp_path / "0.0")
+    assert asked[None] == 16 < asked[0.0]
+
+
+def test_where_nothing_runs_a_proposal_is_waited_for(tmp_path):
+    desk = Desk(tmp_path)
+    desk.state.look_ahead(patience=0.0)
+    assert desk.state.next_trial() is not None
+    desk.state._coming = begun(lambda: time.sleep(0.05) or desk.state._new_recipe(desk.state.sampler.proposal()))
+    assert desk.state.next_trial() is None and desk.state.waits
+    desk.state.failed("t0001", "it does not matter")
+    assert not desk.state.waits
+    assert desk.state.next_trial() is not None
 
 
 def test_a_replayed_checkpoint_is_neither_recorded_nor_decided_again(tmp_path):
