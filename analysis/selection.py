@@ -141,22 +141,21 @@ class GrowingSelection:
         while todo:
             above, on_right, old, changes = todo.pop()
             begin, end, top = above.of(on_right)
-            start, stop = bisect_right(points.first, begin), bisect_left(points.first, end)
-            part = None
-            if start < stop:
-                part = old = _topmost(old, begin, end)
-                same = old is not None and (old.begin, old.end, old.top) == (begin, end, top)
-                if same and self._stays(old, changes, points):
-                    for side in (False, True) if changes else ():
-                        if inner := _inside(changes, *old.of(side)):
-                            child = old.right if side else old.left
-                            dropped.append(child)
-                            todo.append((old, side, child, inner))
-                else:
-                    part = self._part(begin, end, top, start, stop, points)
+            part = old = _topmost(old, begin, end)
+            same = old is not None and old.begin == begin and old.end == end and old.top == top
+            if same and self._stays(old, changes, points):
+                for side in (False, True) if changes else ():
+                    if inner := _inside(changes, *old.of(side)):
+                        child = old.right if side else old.left
+                        dropped.append(child)
+                        todo.append((old, side, child, inner))
+            else:
+                part = self._part(begin, end, top, points)
+                if part is not None:
                     came += part.claims
                     if part.claim is not None:
                         todo += ((part, side, old, _inside(changes, *part.of(side))) for side in (False, True))
+            if part is not None:
                 part.looked = self._looks
             above.put(on_right, part)
         self._root, self._changes = head.right, []
@@ -181,8 +180,11 @@ class GrowingSelection:
                     return False
         return True
 
-    def _part(self, begin: float, end: float, top: float, start: int, stop: int, points: Points) -> _Part:
-        """What the points from `start` to `stop` make of it."""
+    def _part(self, begin: float, end: float, top: float, points: Points) -> _Part | None:
+        """As its points make it; None where there are none."""
+        start, stop = bisect_right(points.first, begin), bisect_left(points.first, end)
+        if start >= stop:
+            return None
         i, claim = self._best(end, top, start, stop, points)
         part = _Part(begin, end, top, points.first[i], points.second[i])
         if claim[0] < 0:
@@ -195,7 +197,11 @@ class GrowingSelection:
 
     def _best(self, end: float, top: float, start: int, stop: int, points: Points) -> tuple[int, Claim]:
         """The next of the points from `start` to `stop` between two others, and its claim."""
-        xs, ys, end = points.first[start:stop], points.second[start:stop], min(end, self._right)
+        end = min(end, self._right)
+        if stop - start == 1:  # half of them
+            gain = (end - min(points.first[start], self._right)) * (top - min(points.second[start], self._top))
+            return start, (-gain, _tie(points, start, min(points.keys[start])))
+        xs, ys = points.first[start:stop], points.second[start:stop]
         if xs[-1] > self._right:
             xs = [min(x, self._right) for x in xs]
         if ys[0] > self._top:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -203,7 +204,18 @@ def quota(trials: int, eta: float) -> int:
 
     In exact arithmetic on eta as it is written: 11 / 1.1 is 10, which floats make 9.
     """
-    return max(1, math.floor(trials / Fraction(str(eta))))
+    return max(1, one_in(eta, trials))
+
+
+def one_in(eta: float, trials: int) -> int:
+    """floor(n / eta), exactly."""
+    top, bottom = _as_written(eta)
+    return trials * bottom // top
+
+
+@cache
+def _as_written(eta: float) -> tuple[int, int]:
+    return Fraction(str(eta)).as_integer_ratio()
 
 
 def _rung(table: Sequence[Observation], checkpoint: Sequence[Observation], rule: Rule) -> tuple[np.ndarray, list[str]]:

@@ -5,15 +5,13 @@ rung, and who is free takes the best that may go on, from the highest rung down,
 first to arrive do not pass however bad they are, and who was second of three goes on once that is second of thirty.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import islice
 from typing import Protocol
 
 from search.decisions.trajectories import Trajectories, none_left, over
-from search.rungs import Continue, Decision, Pause, Promise, Rule, RunAll, not_finite, outranked, ranking
+from search.rungs import Continue, Decision, Pause, Promise, Rule, RunAll, not_finite, one_in, outranked, ranking
 from spaces import Observation
 
 
@@ -51,7 +49,7 @@ def allowed(trials: int, eta: float, least: int = 0) -> int:
 
     Unlike `rungs.quota` none of too few: they wait until there are enough. Where no more can come, `least` is 1.
     """
-    return max(min(least, trials), math.floor(trials / Fraction(str(eta))))
+    return max(min(least, trials), one_in(eta, trials))
 
 
 def choose(
