@@ -21,8 +21,6 @@ from spaces import REFERENCE_LOSS, Choice, Observation, Parameter, Space, rankin
 
 STARTUP_TRIALS = 8
 """So many trials, before the samplers that learn, come from the space's expert prior, where it has one."""
-STARTUP: dict[SamplerKind, int] = {"gp": 16, "tpe": STARTUP_TRIALS, "nsga2": STARTUP_TRIALS, "random": STARTUP_TRIALS}
-"""A model of every parameter needs more of them; stopped early, they are cheap."""
 UNIFORM_EVERY = 4
 """But every fourth of them from the whole space evenly, so that what no expert expected is tried too. The baseline
 `random` knows of no expert."""
@@ -67,7 +65,7 @@ class Sampler:
     def proposal(self) -> Callable[[int], dict[str, Any]]:
         """`propose` over the table as it is now: may be called later, by another thread, while the table grows."""
         space, number = self.space, len(self._values) - self._learned
-        learner = self.kind != "random" and number + self._learned >= STARTUP[self.kind] and self._told
+        learner = self.kind != "random" and number + self._learned >= STARTUP_TRIALS and self._told
         if not learner or (self._known is not None and not self._known.enough):
             expert = self.kind != "random" and number % UNIFORM_EVERY != UNIFORM_EVERY - 1
             draw = space.sample_prior if expert else space.sample

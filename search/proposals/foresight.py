@@ -17,7 +17,7 @@ from search.proposals.encoding import Encoding
 from search.proposals.gaussian import Curves, Floats, Posterior, Rows
 from spaces import REFERENCE_LOSS, Observation, Space, ranking_losses, to_losses
 
-FIRST, GROWTH = 16, 1.25
+FIRST, GROWTH = 8, 1.25
 """The models' scales are learnt anew from so many checkpoints, and then whenever there are so many times as many."""
 MOST, LEFT, BEST = 320, 240, 120
 """So many checkpoints are known at most; then so many of them stay, and of these so many are the best."""

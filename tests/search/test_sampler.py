@@ -3,7 +3,7 @@ import pytest
 from optuna.trial import TrialState
 
 from search.front import front_of, representative_of
-from search.sampler import LIARS, MOST, STARTUP, STARTUP_TRIALS, UNIFORM_EVERY, Sampler
+from search.sampler import LIARS, MOST, STARTUP_TRIALS, UNIFORM_EVERY, Sampler
 from spaces import Inference, Recipe, parse_space, to_losses
 from tests.search.curves import scores
 from tests.search.examples import observed, small_space
@@ -33,7 +33,7 @@ def run(sampler: Sampler, trials: int) -> list[dict]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_proposals_lie_in_the_space_and_conditions_hold(kind):
-    made = run(Sampler(SPACE, kind, 3), STARTUP[kind] + 12)
+    made = run(Sampler(SPACE, kind, 3), STARTUP_TRIALS + 12)
     for values in made:
         assert set(values) - {"text_encoder_rank"} == {"rank", "learning_rate", "dropout", "text_encoder"}
         assert ("text_encoder_rank" in values) == (values["text_encoder"] == "lora")
@@ -48,7 +48,7 @@ def test_proposals_lie_in_the_space_and_conditions_hold(kind):
 def test_a_replayed_sampler_proposes_the_same(kind):
     first, table = Sampler(SPACE, kind, 5), []
     proposals = {}
-    for i in range(STARTUP[kind] + 6):
+    for i in range(STARTUP_TRIALS + 6):
         proposals[f"t{i:04d}"] = values = first.propose()
         first.accept(f"t{i:04d}", values)
         recipe = SPACE.recipe(values)
@@ -78,7 +78,7 @@ def replayed(sampler: Sampler, proposals: dict[str, dict], table: list) -> Sampl
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_proposal_is_over_the_table_as_it_was_when_it_was_begun(kind):
     sampler = Sampler(SPACE, kind, 3)
-    run(sampler, STARTUP[kind] + 2)
+    run(sampler, STARTUP_TRIALS + 2)
     expected, begun = sampler.propose(), sampler.proposal()
     sampler.accept("another", expected)
     told(sampler, "another", expected)

@@ -9,7 +9,7 @@ from scipy.optimize import approx_fprime
 from search.proposals.encoding import Encoding
 from search.proposals.foresight import FIRST, MOST, Foresight, Known, changed, most_wanted, next_recipes
 from search.proposals.gaussian import Curves, Posterior, Rows, _covariance, _Known, _loss, _prior
-from search.sampler import STARTUP, Sampler
+from search.sampler import STARTUP_TRIALS, Sampler
 from spaces import Space, parse_space
 from tests.search.examples import observed, small_space
 
@@ -92,7 +92,7 @@ def told(sampler: Sampler, trials: range, generator: np.random.Generator) -> Non
 def test_one_that_is_told_the_same_table_at_once_proposes_the_same():
     """As it is after an interruption: scales are learnt from the checkpoints that they were learnt from before."""
     first, again = (Sampler(SPACE, "gp", 4) for _ in range(2))
-    told(first, range(STARTUP["gp"] + 6), np.random.default_rng(0))
+    told(first, range(STARTUP_TRIALS + 6), np.random.default_rng(0))
     for trial, values in first._values.items():
         again.accept(trial, values)
     for seen in first._known._seen:
@@ -155,7 +155,7 @@ def test_what_misses_a_requirement_is_avoided():
     text = "subject: x\nrungs: [10]\nrequire: ['drift < 0.2']\nrecipe: {dropout: {low: 0.0, high: 0.9}}"
     space = parse_space(text, "required")
     sampler, proposed = Sampler(space, "gp", 0), []
-    for i in range(STARTUP["gp"] + 8):
+    for i in range(STARTUP_TRIALS + 8):
         values = sampler.propose()
         sampler.accept(f"t{i:04d}", values)
         seen = observed(f"t{i:04d}", 10, values["dropout"], values["dropout"])
@@ -163,7 +163,7 @@ def test_what_misses_a_requirement_is_avoided():
         sampler.observe([seen])
         sampler.end(f"t{i:04d}")
         proposed.append(values["dropout"])
-    assert max(proposed[: STARTUP["gp"]]) > 0.6
-    learnt = proposed[STARTUP["gp"] :]
+    assert max(proposed[:STARTUP_TRIALS]) > 0.6
+    learnt = proposed[STARTUP_TRIALS:]
     assert max(learnt) < 0.5  # also what was changed at random
     assert sum(dropout > 0.3 for dropout in learnt) >= 4
