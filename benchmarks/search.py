@@ -151,7 +151,7 @@ def table(found: list[dict[str, Any]], methods: list[str]) -> str:
             (by[methods[0]][seed]["area"], row["area"]) for seed, row in by[name].items() if seed in by[methods[0]]
         ]
         worse = f"{sum(b > a for a, b in pairs)} of {len(pairs)}" if name != methods[0] else ""
-        p = f"{against[name]:.3f}" if name in against else ""
+        p = ("<0.001" if against[name] < 0.0005 else f"{against[name]:.3f}") if name in against else ""
         (low, high), (least, most) = np.percentile(final, [25, 75]), interval(area)
         trials = np.median([row["trials"] for row in own])
         lines.append(
