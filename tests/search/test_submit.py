@@ -159,7 +159,8 @@ def test_the_cluster_gets_what_was_asked_for_and_no_more(tmp_path, monkeypatch, 
 
 def test_a_parcel_has_the_code_and_no_caches(tmp_path):
     Parcel(tmp_path)
-    assert (tmp_path / "search" / "received.py").is_file() and (tmp_path / "trainables" / "puppets" / "base").is_dir()
+    assert (tmp_path / "search" / "cluster" / "received.py").is_file()
+    assert (tmp_path / "trainables" / "puppets" / "base").is_dir()
     assert not list(tmp_path.rglob("__pycache__"))
 
 

@@ -73,8 +73,8 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 def test_the_revision_is_the_codes_own_or_none(tmp_path: Path):
-    code = tmp_path / "search" / "provenance.py"
-    code.parent.mkdir()
+    code = tmp_path / "search" / "recording" / "provenance.py"
+    code.parent.mkdir(parents=True)
     code.touch()
     git(tmp_path, "init", "-q")
     assert provenance.revision_of(tmp_path) is None, "it is in another project's checkout, and not of it"
