@@ -43,10 +43,10 @@ def measured(folder: str, work: str, device: str, precision: str, values: dict[s
     import torch
 
     from trainables.base import Base
+    from trainables.data.prior import class_prior
     from trainables.finetune import FineTune
     from trainables.generate import draw, start_noise
-    from trainables.meter import Meter, device_name
-    from trainables.prior import class_prior
+    from trainables.machine.meter import Meter, device_name
     from trainables.skeleton import render, skeleton_named
     from trainables.subject import Subject
 

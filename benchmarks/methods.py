@@ -125,8 +125,8 @@ class Bench:
             tune.remove()
 
     def _finetune(self, recipe: Recipe, seed: int) -> "FineTune":
+        from trainables.data.prior import class_prior
         from trainables.finetune import FineTune
-        from trainables.prior import class_prior
 
         base, subject = self.studio.base, self.studio.subject
         prior = class_prior(base, subject, recipe.prior_images, self.work) if recipe.prior_images else None

@@ -60,8 +60,8 @@ def rungs_of(name: str) -> tuple[int, ...]:
 
 def run(name: str, seed: int, work: str) -> list[dict[str, Any]]:
     """One fine-tune, scored at every rung; read back where it was finished before."""
+    from trainables.data.prior import class_prior
     from trainables.finetune import FineTune
-    from trainables.prior import class_prior
 
     path = Path(work) / f"{name.replace(' ', '_').replace('/', '')}-{seed}.json"
     if path.exists() and len(rows := json.loads(path.read_text())) == len(rungs_of(name)):

@@ -24,7 +24,7 @@ from search.rungs import Continue, Stop
 from search.views import report
 from spaces import Cost, Observation, Recipe, Space, load_space, parse_space, space_file
 from trainables.job import Job
-from trainables.judged import COLUMNS, write_cells, write_judged
+from trainables.panels.judged import COLUMNS, write_cells, write_judged
 from trainables.skeleton import PUPPET_13
 from trainables.subject import Subject
 

@@ -69,8 +69,8 @@ class Collector:
 
     def collect(self, recipe: int, seed: int) -> None:
         """Trains one recipe with one seed and keeps its rows, all or none."""
+        from trainables.data.prior import class_prior
         from trainables.finetune import FineTune
-        from trainables.prior import class_prior
 
         values = points(self.space, recipe + 1)[recipe]
         fields, base, subject = self.space.recipe(values), self.studio.base, self.studio.subject

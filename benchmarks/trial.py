@@ -18,10 +18,10 @@ import typer
 from analysis.spending import spending
 from search.journal import read
 from spaces import Recipe
+from trainables.data.prior import class_prior
 from trainables.export import save_adapter
 from trainables.finetune import FineTune
 from trainables.job import Job, PanelConfig
-from trainables.prior import class_prior
 from trainables.trial import Studio
 
 _COMMON = {"batch_size": 2, "prior_weight": 1.0, "prior_images": 32}

@@ -20,8 +20,8 @@ from search.trials.deaths import death
 from search.trials.turns import in_turn, waiting_of
 from search.trials.watchdog import Watchdog
 from trainables.job import Job
-from trainables.notice import Evicted
-from trainables.pulse import key
+from trainables.machine.notice import Evicted
+from trainables.machine.pulse import key
 
 if TYPE_CHECKING:
     from ray.tune.execution.tune_controller import TuneController

@@ -6,10 +6,10 @@ import numpy as np
 
 from spaces import InputError, Space
 from trainables import hub
-from trainables.held_out import panel_poses, unseen
+from trainables.data.needs import check_needs
 from trainables.job import Job
 from trainables.judge_choice import choose
-from trainables.needs import check_needs
+from trainables.panels.held_out import panel_poses, unseen
 from trainables.poses import with_poses
 from trainables.subject import Subject
 

@@ -2,7 +2,7 @@
 
 It asks the machine's metadata service (EC2's IMDSv2) every few seconds. When there is a notice it tells Ray, which
 starts nothing more here and takes what ends here for preempted, and then this machine's trials, by the file that
-`trainables.notice` names: they save their state between two steps and go on elsewhere.
+`trainables.machine.notice` names: they save their state between two steps and go on elsewhere.
 """
 
 import json
@@ -19,7 +19,7 @@ from typing import Annotated
 import typer
 
 from spaces import InputError
-from trainables.notice import VARIABLE, Notice, post
+from trainables.machine.notice import VARIABLE, Notice, post
 
 METADATA = "http://169.254.169.254"
 TOKEN, TOKEN_SECONDS = "/latest/api/token", 21600

@@ -40,7 +40,7 @@ from search.rungs import rule_for
 from search.storage.depot import AtHome, Depot, opened
 from search.views.live import Reporter
 from spaces import InputError
-from trainables.disk import disk_trouble
+from trainables.machine.disk import disk_trouble
 
 if TYPE_CHECKING:
     from search.recording.recorder import Missing, Recorder

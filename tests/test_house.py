@@ -15,7 +15,7 @@ ROOMS = {
 ONLY_IN = {
     "ray": {
         "trainables/trial.py",
-        "trainables/pulse.py",
+        "trainables/machine/pulse.py",
         "search/bridge.py",
         "search/trials/deaths.py",  # what of an end Tune does not understand
         "search/sweep.py",

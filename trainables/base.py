@@ -24,8 +24,8 @@ from transformers.utils import logging as transformers_logging
 
 from spaces import InputError
 from trainables import hub
-from trainables.device import DTYPES, Precision, device_named, precision_of
 from trainables.fingerprint import fingerprint
+from trainables.machine.device import DTYPES, Precision, device_named, precision_of
 
 _CHUNK = 2**20
 """Pixels that go through the VAE at once: four pictures of 512 x 512."""

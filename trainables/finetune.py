@@ -1,7 +1,7 @@
 """One fine-tune of a recipe, a step at a time: DreamBooth (Ruiz et al. 2023) with LoRA (Hu et al. 2021), and the rest.
 
-What a recipe trains is put on by `parts.py`, when it trains is in `spaces/stages.py`, what a step learns from in
-`batches.py`; here is the loop.
+What a recipe trains is put on by `parts/parts.py`, when it trains is in `spaces/stages.py`, what a step learns from in
+`data/batches.py`; here is the loop.
 """
 
 import math
@@ -20,15 +20,15 @@ from torch import Tensor, nn
 
 from spaces import InputError, Recipe
 from spaces.stages import in_the_loop, training
-from trainables.adapters import Adapter
 from trainables.base import DTYPES, Base
-from trainables.batches import Batch, Feed
-from trainables.digest import digest_of
+from trainables.checkpoints.digest import digest_of
+from trainables.data.batches import Batch, Feed
+from trainables.data.prior import Prior
 from trainables.engine import DEFAULT, Engine
 from trainables.losses import masked_losses, min_snr_weights, sample_losses
-from trainables.meter import ran_out
-from trainables.parts import attach_parts, learning_rates, remove_parts
-from trainables.prior import Prior
+from trainables.machine.meter import ran_out
+from trainables.parts.adapters import Adapter
+from trainables.parts.parts import attach_parts, learning_rates, remove_parts
 from trainables.subject import Subject
 
 _BETAS, _WEIGHT_DECAY, _EPSILON, _MAX_NORM = (0.9, 0.999), 1e-2, 1e-8, 1.0

@@ -11,7 +11,7 @@ from torch import nn
 
 from spaces import Inference
 from trainables.base import Base
-from trainables.full import FullLinear
+from trainables.parts.full import FullLinear
 
 
 def start_noise(base: Base, seeds: list[int]) -> torch.Tensor:

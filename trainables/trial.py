@@ -12,20 +12,20 @@ from ray.tune import Trainable
 
 from spaces import Cost, Observation, Recipe, labels
 from trainables.base import Base
-from trainables.checksums import write_checksums
-from trainables.device import device_named
-from trainables.disk import disk_trouble
+from trainables.checkpoints.checksums import write_checksums
+from trainables.checkpoints.restore import drop_old, restore
+from trainables.data.prior import class_prior
 from trainables.export import save_adapter
 from trainables.finetune import FineTune
 from trainables.job import Job
 from trainables.judges import judges_for
-from trainables.meter import Meter, card_memory, device_name, limit
-from trainables.notice import Evicted, Notice, current
-from trainables.panel import Panel, Scored
+from trainables.machine.device import device_named
+from trainables.machine.disk import disk_trouble
+from trainables.machine.meter import Meter, card_memory, device_name, limit
+from trainables.machine.notice import Evicted, Notice, current
+from trainables.machine.pulse import Pulse
+from trainables.panels.panel import Panel, Scored
 from trainables.poses import with_poses
-from trainables.prior import class_prior
-from trainables.pulse import Pulse
-from trainables.restore import drop_old, restore
 from trainables.storage import Carrier, StorageError
 from trainables.subject import Subject
 

@@ -15,7 +15,7 @@ import psutil
 
 from benchmarks.faults.metadata import MetadataService
 from benchmarks.faults.sweeps import wait_for
-from trainables.notice import VARIABLE
+from trainables.machine.notice import VARIABLE
 
 _HEALTH = {
     "health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 10,

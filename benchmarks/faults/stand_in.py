@@ -18,7 +18,7 @@ from ray.actor import exit_actor
 from safetensors.numpy import load_file, save_file
 
 from spaces import Cost, Inference, Observation, Recipe, labels
-from trainables.notice import current
+from trainables.machine.notice import current
 
 SPACE = """
 subject: nowhere

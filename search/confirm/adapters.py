@@ -9,7 +9,7 @@ from search.front import representative_of
 from search.journal import Ledger
 from search.storage.pruning import ADAPTER, STATE
 from spaces import Objective, Observation
-from trainables.checksums import SUFFIX
+from trainables.checkpoints.checksums import SUFFIX
 
 
 def best_seeds(

@@ -22,7 +22,7 @@ from search.sweep import Outcome, check, drive, open_tracking
 from search.trials.attempts import Attempts
 from search.views.live import Reporter
 from spaces import InputError
-from trainables.disk import disk_trouble
+from trainables.machine.disk import disk_trouble
 
 SHARE, SEEDS = 0.2, 8
 

@@ -10,7 +10,7 @@ from search.storage.pruning import ADAPTER
 from search.views.choosing import NAMED, not_there, preferred_of
 from search.views.show import Found
 from spaces import InputError, Observation
-from trainables.checksums import SUFFIX, check
+from trainables.checkpoints.checksums import SUFFIX, check
 
 if TYPE_CHECKING:
     from trainables.base import Base, Precision

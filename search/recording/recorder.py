@@ -25,7 +25,7 @@ from search.tracking.outage import BackOff, Unreachable, in_short
 from search.views.show import Found, found_in
 from search.views.tally import Tally
 from spaces import InputError, Observation, Space
-from trainables.checksums import check
+from trainables.checkpoints.checksums import check
 
 if TYPE_CHECKING:
     from search.storage.depot import AtHome, Depot

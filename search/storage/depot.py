@@ -22,7 +22,7 @@ from search.journal import Event, Ledger, Proposed
 from search.storage import remote
 from search.storage.lease import Lease
 from search.storage.pruning import ADAPTER, STATE, Pruning
-from trainables.checksums import SUFFIX
+from trainables.checkpoints.checksums import SUFFIX
 from trainables.storage import StorageError
 
 SETTLE = 60.0

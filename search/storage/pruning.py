@@ -8,7 +8,7 @@ from pathlib import Path
 from analysis.growing import GrowingFront
 from search.journal import Ledger
 from spaces import REFERENCE_LOSS, Objective, Requirements, front_losses
-from trainables.checksums import SUFFIX
+from trainables.checkpoints.checksums import SUFFIX
 
 ADAPTER, STATE = "adapter", "state.safetensors"
 KEPT = 2

@@ -12,7 +12,7 @@ from search.rungs import Decision, Rule, Stop
 from search.trials.turns import in_turn, waiting_of
 from spaces import Cost, Inference, Observation, Recipe
 from spaces.wording import one_line
-from trainables.disk import disk_trouble
+from trainables.machine.disk import disk_trouble
 
 MAX_FAILURES = 2
 MAX_NODES = 10

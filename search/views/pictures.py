@@ -15,7 +15,7 @@ from analysis.report import Album, Key, Strip
 from search.views.show import Found
 from spaces import REFERENCE_LOSS, InputError, Observation, ranking_losses
 from trainables.job import SEARCHED
-from trainables.judged import COLUMNS, Asked, Judged, read_cells, read_judged
+from trainables.panels.judged import COLUMNS, Asked, Judged, read_cells, read_judged
 from trainables.subject import Subject
 
 BUDGET = 6_000_000

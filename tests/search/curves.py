@@ -18,8 +18,8 @@ import numpy as np
 from ray import cloudpickle, tune
 
 from spaces import Cost, Inference, Observation, Recipe, labels
-from trainables.disk import disk_trouble
 from trainables.job import Job
+from trainables.machine.disk import disk_trouble
 from trainables.storage import Carrier, StorageError
 
 

@@ -13,7 +13,7 @@ from search.journal import Closed, Journal, Opened, Timing, Tracked
 from search.simulate import Clock, Rung, simulate, virtual
 from spaces import Cost, Recipe
 from tests.search.examples import small_sweep
-from trainables.judged import write_cells, write_judged
+from trainables.panels.judged import write_cells, write_judged
 from trainables.skeleton import PUPPET_13
 
 CELLS, SIDE = 12, 16

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.faults.metadata import MetadataService, metadata_service
 from search import spot
 from search.spot import Metadata, watch
-from trainables.notice import VARIABLE, Notice, current
+from trainables.machine.notice import VARIABLE, Notice, current
 
 
 @pytest.fixture

@@ -15,12 +15,12 @@ from safetensors.torch import load_file, save_file
 from spaces import InputError, Recipe
 from tests.trainables.judges.models import make_vitpose
 from trainables.base import Base
+from trainables.data.prior import class_prior
 from trainables.export import TOKEN, WEIGHTS, load_adapter, save_adapter
 from trainables.export.lora import read_loras
 from trainables.finetune import FineTune
 from trainables.judges import IdentityJudge, OpenPoseJudge, PromptJudge, ViTPoseJudge
 from trainables.judges.people import load_tensors
-from trainables.prior import class_prior
 from trainables.subject import Subject
 
 
@@ -188,7 +188,7 @@ def test_class_pictures_that_are_a_pickle_are_drawn_anew(
 
 
 def test_a_panels_pictures_that_are_a_pickle_are_refused(tmp_path: Path, marker: Path) -> None:
-    from trainables.panel import _read_pictures
+    from trainables.panels.panel import _read_pictures
 
     np.save(tmp_path / "base.npy", np.array([Trap(marker)], dtype=object), allow_pickle=True)
     with pytest.raises(ValueError, match="allow_pickle=False"):

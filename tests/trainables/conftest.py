@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from spaces import Recipe
-from trainables.adapters import is_adapted
 from trainables.base import Base
+from trainables.data.prior import Prior, class_prior
 from trainables.engine import DEFAULT, Engine
 from trainables.finetune import FineTune
-from trainables.prior import Prior, class_prior
+from trainables.parts.adapters import is_adapted
 from trainables.subject import Subject
 
 

@@ -12,10 +12,10 @@ from safetensors import safe_open
 
 from spaces import InputError, Recipe
 from tests.tiny import SIZE
-from trainables.adapters import is_adapted
 from trainables.base import Base
 from trainables.export import CONFIG, WEIGHTS, load_adapter, save_adapter
 from trainables.finetune import FineTune
+from trainables.parts.adapters import is_adapted
 from trainables.subject import Subject
 
 RECIPES = {

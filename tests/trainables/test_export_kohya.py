@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from spaces import Recipe
-from trainables.adapters import TEXT_ENCODER_TARGETS, UNET_TARGETS
 from trainables.base import Base
 from trainables.export import Exported, save_adapter, write_kohya
 from trainables.export.kohya import kohya_keys
 from trainables.export.lora import Lora
 from trainables.finetune import FineTune
-from trainables.full import FullLinear
+from trainables.parts.adapters import TEXT_ENCODER_TARGETS, UNET_TARGETS
+from trainables.parts.full import FullLinear
 from trainables.subject import Subject
 
 PREFIXES = {"unet": "lora_unet_", "text_encoder": "lora_te_text_model_"}

@@ -11,10 +11,10 @@ from safetensors.torch import load_file
 
 from spaces import Recipe
 from tests.tiny import SIZE
-from trainables.adapters import is_adapted
 from trainables.base import Base
 from trainables.export import save_adapter, write_merged
 from trainables.finetune import FineTune
+from trainables.parts.adapters import is_adapted
 from trainables.subject import Subject
 
 RECIPE = Recipe(

@@ -13,10 +13,10 @@ from torch.nn.functional import mse_loss
 
 from spaces import InputError, Recipe
 from tests.tiny import SIZE, make_tiny_base
-from trainables.adapters import is_adapted, text_encoder_config, unet_config
 from trainables.base import Base
+from trainables.data.prior import Prior
 from trainables.finetune import Diverged, FineTune
-from trainables.prior import Prior
+from trainables.parts.adapters import is_adapted, text_encoder_config, unet_config
 from trainables.subject import Subject
 
 EVERYTHING = Recipe(

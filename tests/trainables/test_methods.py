@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from spaces import InputError, Recipe
 from spaces.stages import adapted, training
 from tests.tiny import SIZE
-from trainables.adapters import is_adapted
-from trainables.augment import LARGE, SMALL, resize_randomly
 from trainables.base import Base
+from trainables.data.augment import LARGE, SMALL, resize_randomly
 from trainables.finetune import FineTune
-from trainables.full import FullLinear
+from trainables.parts.adapters import is_adapted
+from trainables.parts.full import FullLinear
 from trainables.subject import Subject
 
 COMMON = {"rank": 4, "learning_rate": 5e-3, "batch_size": 2}

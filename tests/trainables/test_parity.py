@@ -28,8 +28,8 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from benchmarks.sd15 import make
 from spaces import Recipe
 from trainables.base import Base
+from trainables.data.prior import Prior
 from trainables.finetune import FineTune
-from trainables.prior import Prior
 from trainables.skeleton import PUPPET_13, render
 from trainables.subject import Subject
 

@@ -10,8 +10,8 @@ import torch
 from spaces import Inference, Recipe
 from trainables.finetune import FineTune
 from trainables.job import Job, PanelConfig
-from trainables.judged import read_judged
-from trainables.notice import VARIABLE, Evicted, Notice, post
+from trainables.machine.notice import VARIABLE, Evicted, Notice, post
+from trainables.panels.judged import read_judged
 from trainables.trial import Trial
 
 RECIPE = Recipe(
@@ -289,7 +289,7 @@ def test_a_full_disk_is_no_failure_of_the_trial_and_leaves_half_of_nothing(tmp_p
 
 def test_damage_of_an_adapter_is_found(whole, tmp_path):
     from spaces import InputError
-    from trainables.checksums import check
+    from trainables.checkpoints.checksums import check
 
     folder, _ = whole
     shutil.copytree(folder / "trials", tmp_path / "trials")

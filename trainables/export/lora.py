@@ -14,10 +14,10 @@ from torch import Tensor
 
 from spaces import InputError
 from spaces.text import parse_json
-from trainables.adapters import Adapter
 from trainables.export.files import METADATA, read_weights
 from trainables.export.lora_check import check_lora
-from trainables.full import FullWeights
+from trainables.parts.adapters import Adapter
+from trainables.parts.full import FullWeights
 
 TEXT_MODEL = "text_model."
 """Prefix of the text encoder's layers before transformers flattened CLIPTextModel: every loader knows the names

@@ -15,7 +15,7 @@ from trainables.export.files import CONFIG, CONTROLNET, TOKEN, WEIGHTS, MadeFrom
 from trainables.export.lora import plain_lora, read_loras, write_loras
 from trainables.export.timestep_rank import fall_with_noise
 from trainables.finetune import FineTune
-from trainables.token import Token
+from trainables.parts.token import Token
 
 
 def save_adapter(tune: FineTune, folder: str | Path) -> None:

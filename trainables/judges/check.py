@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from spaces import InputError
-from trainables.device import device_named
 from trainables.hub import folder_of
 from trainables.job import JudgesConfig
 from trainables.judge_choice import picture_size
@@ -17,6 +16,7 @@ from trainables.judges.keypoints import pck
 from trainables.judges.loading import Judges, judges_for
 from trainables.judges.prompt import PromptJudge
 from trainables.judges.scoring import subject_regions
+from trainables.machine.device import device_named
 from trainables.puppets.gallery import drawn_characters
 from trainables.skeleton import Skeleton, region
 from trainables.subject import Picture, Subject, skeleton_of

@@ -14,7 +14,7 @@ import torch
 import typer
 from diffusers import StableDiffusionControlNetPipeline
 
-from trainables.device import device_named
+from trainables.machine.device import device_named
 from trainables.puppets import models, parallel
 from trainables.puppets.autoencoder import polish_decoder, train_autoencoder
 from trainables.puppets.card import measure, write_card

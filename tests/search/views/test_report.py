@@ -14,7 +14,7 @@ from search.views import pictures, report
 from search.views.show import Found, find
 from spaces import InputError
 from tests.search.simulated import CELLS, SIDE, draw_grid, simulated, write_base
-from trainables.judged import judged_path
+from trainables.panels.judged import judged_path
 
 
 @pytest.fixture(autouse=True)

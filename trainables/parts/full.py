@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainables.adapters import is_adapted
-from trainables.swap import replace_module, swapped
+from trainables.parts.adapters import is_adapted
+from trainables.parts.swap import replace_module, swapped
 
 KEYS_AND_VALUES = ("attn2.to_k", "attn2.to_v")
 

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from spaces import Recipe
 from spaces.recipe import Init
-from trainables.initial import initialise
-from trainables.masks import NOTHING, Masking, Masks
-from trainables.swap import replace_module, swapped
+from trainables.parts.initial import initialise
+from trainables.parts.masks import NOTHING, Masking, Masks
+from trainables.parts.swap import replace_module, swapped
 
 ADAPTER = "default"
 _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")

@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from spaces import InputError
-from trainables.adapters import is_adapted
 from trainables.base import Base
+from trainables.parts.adapters import is_adapted
 from trainables.subject import Subject
 
 _STEPS, _GUIDANCE, _SEED, _BATCH = 20, 3.0, 0, 8

@@ -10,7 +10,7 @@ from trainables.base import Base
 from trainables.finetune import FineTune
 from trainables.job import PanelConfig
 from trainables.judges import load_judges
-from trainables.panel import Panel, grid, means, panel_cells
+from trainables.panels.panel import Panel, grid, means, panel_cells
 from trainables.subject import Subject
 
 SMALL = PanelConfig(plain=2, hard=2, drift=2, steps=2)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spaces import InputError
-from trainables.judged import judged_path, read_cells, read_judged, write_cells, write_judged
+from trainables.panels.judged import judged_path, read_cells, read_judged, write_cells, write_judged
 from trainables.skeleton import PUPPET_13
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from spaces import InputError
-from trainables.device import device_named, precision_of
+from trainables.machine.device import device_named, precision_of
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 

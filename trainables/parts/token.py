@@ -11,8 +11,8 @@ from transformers import CLIPTokenizer
 
 from spaces import InputError, Recipe
 from trainables.base import Base
+from trainables.parts.swap import replace_module, swapped
 from trainables.subject import Subject
-from trainables.swap import replace_module, swapped
 
 
 class TokenEmbedding(nn.Module):

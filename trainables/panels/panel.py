@@ -14,11 +14,11 @@ from PIL import Image
 from spaces import DECIMALS, Inference
 from trainables.base import Base
 from trainables.generate import draw, start_noise
-from trainables.held_out import panel_poses, unseen
 from trainables.job import PanelConfig
-from trainables.judged import COLUMNS, write_cells, write_judged
 from trainables.judges import Judges
 from trainables.judges.scoring import Scorer, Wanted
+from trainables.panels.held_out import panel_poses, unseen
+from trainables.panels.judged import COLUMNS, write_cells, write_judged
 from trainables.puppets.gallery import drawn_characters
 from trainables.skeleton import render
 from trainables.subject import Pose, Subject, skeleton_of

@@ -9,12 +9,12 @@ from torch import nn
 
 from spaces import Recipe
 from spaces.stages import adapted
-from trainables.adapters import attach, controlnet_config, text_encoder_config, unet_config
 from trainables.base import Base
-from trainables.full import train_keys_and_values
-from trainables.masks import Masking
+from trainables.parts.adapters import attach, controlnet_config, text_encoder_config, unet_config
+from trainables.parts.full import train_keys_and_values
+from trainables.parts.masks import Masking
+from trainables.parts.token import train_token
 from trainables.subject import Subject
-from trainables.token import train_token
 
 
 class Part(Protocol):

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from spaces import Recipe
-from trainables.adapters import Adapter, attach, controlnet_config, is_adapted, text_encoder_config, unet_config
 from trainables.base import Base
-from trainables.masks import Masking, ranks
+from trainables.parts.adapters import Adapter, attach, controlnet_config, is_adapted, text_encoder_config, unet_config
+from trainables.parts.masks import Masking, ranks
 
 BLOCKS = 4
 """Transformer blocks of the tiny UNet: one on the way down, one in the middle, two on the way up."""

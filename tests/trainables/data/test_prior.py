@@ -10,8 +10,8 @@ from filelock import FileLock
 
 from spaces import InputError, Recipe
 from trainables.base import Base
+from trainables.data.prior import Prior, class_prior
 from trainables.finetune import FineTune
-from trainables.prior import Prior, class_prior
 from trainables.subject import Subject
 
 
@@ -79,7 +79,7 @@ def test_a_cache_that_cannot_be_written_is_an_input_error(base: Base, subject: S
 ASK = """
 import sys, torch
 from trainables.base import Base
-from trainables.prior import class_prior
+from trainables.data.prior import class_prior
 from trainables.subject import Subject
 torch.set_num_threads(1)
 base, subject = Base.load(sys.argv[1]), Subject.load(sys.argv[2])
@@ -103,7 +103,7 @@ def test_two_processes_that_ask_at_once_get_the_same(
             stdout=subprocess.PIPE,
             text=True,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
-            cwd=Path(__file__).parents[2],
+            cwd=Path(__file__).parents[3],
         )
         assert other.stdout.readline() == "asking\n"
     mine = class_prior(base, subject, 4, cache)

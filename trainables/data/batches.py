@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from spaces import Recipe
-from trainables.augment import WORDS, resize_randomly
 from trainables.base import Base
-from trainables.captions import Captions, without_token
-from trainables.needs import check_needs
-from trainables.prior import Prior
+from trainables.data.augment import WORDS, resize_randomly
+from trainables.data.captions import Captions, without_token
+from trainables.data.needs import check_needs
+from trainables.data.prior import Prior
 from trainables.skeleton import region, render
 from trainables.subject import Picture, Subject, skeleton_of
 

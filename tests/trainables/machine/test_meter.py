@@ -5,7 +5,7 @@ import gc
 import pytest
 import torch
 
-from trainables.meter import Meter, card_memory, device_name
+from trainables.machine.meter import Meter, card_memory, device_name
 
 CPU = torch.device("cpu")
 MB = 2**20

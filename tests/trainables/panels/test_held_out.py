@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spaces import InputError
-from trainables.held_out import PROMPTS, unseen
 from trainables.job import PanelConfig
-from trainables.panel import panel_cells
+from trainables.panels.held_out import PROMPTS, unseen
+from trainables.panels.panel import panel_cells
 from trainables.subject import Subject
 
 ROBOT = Subject.load("puppets/robot")

@@ -1,0 +1,1 @@
+"""Whether what was saved is whole, and going on from it."""

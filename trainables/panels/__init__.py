@@ -1,0 +1,1 @@
+"""What every checkpoint is scored on, and what the judges saw in it."""
