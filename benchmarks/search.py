@@ -14,7 +14,7 @@ import json
 import multiprocessing
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -82,6 +82,7 @@ METHODS = (
 )  # fmt: skip
 
 
+@cache
 def task_named(name: str) -> Task:
     return PuppetsTable(TABLE) if name == "puppets" else CLOSED[name]
 

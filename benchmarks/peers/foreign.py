@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
+from benchmarks.peers.conditions import applying
 from benchmarks.tasks import Task
 from spaces import InputError
 
@@ -21,13 +22,14 @@ TOLD = 2000
 
 
 class Foreign:
-    """A search that a script of this folder runs there, by lines of JSON (lines.py)."""
+    """A search that a script of this folder runs there, by lines of JSON (lines.py).
 
-    def __init__(self, name: str, script: str, task: Task, **asked: Any) -> None:
-        """InputError where the task's space has conditions, or no interpreter is named."""
-        space = task.space
-        if any(parameter.when for parameter in space.parameters):
-            raise InputError(name, "its spaces have no conditions, which this task's has")
+    It is told of every parameter and of no condition: what it proposes beyond what applies is dropped.
+    """
+
+    def __init__(self, script: str, task: Task, **asked: Any) -> None:
+        """InputError where no interpreter is named."""
+        self._space = space = task.space
         # Not a pipe, which nobody reads and which would fill up.
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         self._process = _host(Path(__file__).with_name(script), self._errors)
@@ -38,7 +40,7 @@ class Foreign:
         })  # fmt: skip
 
     def suggest(self, trial: str) -> Mapping[str, Any]:
-        return self._ask("suggest", trial)
+        return applying(self._space, self._ask("suggest", trial))
 
     def report(self, trial: str, steps: int, losses: Sequence[float]) -> bool:
         return self._ask("report", trial, steps, list(losses))

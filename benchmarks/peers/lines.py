@@ -7,8 +7,17 @@ minimised.
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
+
+
+def valued(parameters: list[dict[str, Any]], config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a config stands for whose choices are indices: packages want the values of one all of a type."""
+    return {
+        name: parameter["values"][config[name]] if "values" in parameter else config[name]
+        for parameter in parameters
+        for name in [parameter["name"]]
+    }
 
 
 def serve(make: Callable[[dict[str, Any]], Any]) -> None:

@@ -9,7 +9,7 @@ import random
 import neps
 import numpy as np
 import torch
-from lines import serve
+from lines import serve, valued
 from neps.optimizers import load_optimizer
 from neps.space.neps_spaces.neps_space import convert_neps_to_classic_search_space
 
@@ -49,7 +49,7 @@ class Search:
         """What was asked for last and was no promotion."""
         asked, self.next = self.next, None
         self.begin(name, asked)
-        return {parameter["name"]: value(parameter, asked.config) for parameter in self.parameters}
+        return valued(self.parameters, asked.config)
 
     def report(self, name: str, steps: int, losses: list) -> bool:
         """It goes on to the fidelity that was asked for; there it is told, and waits."""
@@ -67,18 +67,13 @@ class Search:
 
 
 def domain(parameter: dict):
-    """A choice is one of its indices: it would take no values but numbers and texts, all of them alike."""
+    """A choice is one of its indices."""
     if "values" in parameter:
         return neps.Categorical(list(range(len(parameter["values"]))))
     low, high = parameter["low"], parameter["high"]
     if parameter["integer"]:
         return neps.Integer(int(low), int(high), log=parameter["log"])
     return neps.Float(low, high, log=parameter["log"])
-
-
-def value(parameter: dict, config: dict):
-    chosen = config[parameter["name"]]
-    return parameter["values"][chosen] if "values" in parameter else chosen
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ class NePS(Foreign):
         name, space = f"NePS {optimizer}", task.space
         expert = prior(space.parameters) if optimizer == "primo" else {}
         eta = factor(name, space.rungs)
-        super().__init__(name, "neps_host.py", task, seed=seed, optimizer=optimizer, eta=eta, options=expert)
+        super().__init__("neps_host.py", task, seed=seed, optimizer=optimizer, eta=eta, options=expert)
 
     def promoted(self) -> str | None:
         return self._ask("promoted")

@@ -7,6 +7,7 @@ from typing import Any
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
+from benchmarks.peers.conditions import applying
 from benchmarks.peers.optuna_peers import drawn
 from benchmarks.tasks import Task
 
@@ -32,12 +33,7 @@ class Ray:
     def suggest(self, trial: str) -> Mapping[str, Any]:
         self._trials[trial] = _Trial(trial)
         self._asha.on_trial_add(None, self._trials[trial])
-        asked = self._search.suggest(trial)
-        values: dict[str, Any] = {}
-        for parameter in self._space.parameters:
-            if self._space.active(parameter, values):
-                values[parameter.name] = asked[parameter.name]
-        return values
+        return applying(self._space, self._search.suggest(trial))
 
     def report(self, trial: str, steps: int, losses: Sequence[float]) -> bool:
         result = {"training_iteration": steps, "loss": sum(losses) / len(losses), "config": {}}

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 import numpy as np
-from lines import serve
+from lines import serve, valued
 from syne_tune.backend.trial_status import Trial
 from syne_tune.config_space import choice, lograndint, loguniform, randint, uniform
 from syne_tune.optimizer.scheduler import SchedulerDecision
@@ -22,8 +22,9 @@ class Search:
     def __init__(self, asked: dict) -> None:
         np.random.seed(asked["seed"])
         self.names = [f"loss{k}" for k in range(asked["objectives"])]
+        self.parameters = asked["parameters"]
         self.scheduler = MOASHA(
-            {parameter["name"]: domain(parameter) for parameter in asked["parameters"]}, metrics=self.names,
+            {parameter["name"]: domain(parameter) for parameter in self.parameters}, metrics=self.names,
             do_minimize=True, time_attr="steps", max_t=asked["rungs"][-1], grace_period=asked["rungs"][0],
             reduction_factor=asked["eta"], random_seed=asked["seed"],
             multiobjective_priority=Repaired() if asked["repaired"] else None,
@@ -34,7 +35,8 @@ class Search:
         config = self.scheduler.suggest().config
         self.trials[name] = Trial(trial_id=len(self.trials), config=config, creation_time=datetime(2000, 1, 1))
         self.scheduler.on_trial_add(self.trials[name])
-        return {key: value.item() if isinstance(value, np.generic) else value for key, value in config.items()}
+        plain = {key: value.item() if isinstance(value, np.generic) else value for key, value in config.items()}
+        return valued(self.parameters, plain)
 
     def report(self, name: str, steps: int, losses: list) -> bool:
         result = {"steps": steps, **dict(zip(self.names, losses, strict=True))}
@@ -45,8 +47,9 @@ class Search:
 
 
 def domain(parameter: dict):
+    """A choice is one of its indices."""
     if "values" in parameter:
-        return choice(parameter["values"])
+        return choice(list(range(len(parameter["values"]))))
     low, high = parameter["low"], parameter["high"]
     if parameter["integer"]:
         return (lograndint if parameter["log"] else randint)(int(low), int(high))

@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks.contest import full_training, run
 from benchmarks.peers import foreign
+from benchmarks.peers.conditions import applying
 from benchmarks.peers.neps_peer import NePS, factor, prior
 from benchmarks.peers.syne_tune_peer import SyneTune
 from benchmarks.search import method
@@ -33,10 +34,31 @@ def test_without_an_interpreter_it_says_what_is_missing(make, monkeypatch):
         make(TASK, 0)
 
 
+def test_of_all_values_those_are_kept_whose_conditions_hold():
+    space = load_space("puppets")
+    for known, text_encoder in enumerate(["frozen", "lora"]):
+        values = {**space.at([0.5] * len(space.parameters)), "text_encoder": text_encoder}
+        values |= {"text_encoder_rank": 8, "text_encoder_learning_rate": 1e-3}
+        kept = applying(space, values)
+        assert values.items() >= kept.items() and len(values) - len(kept) == (0 if known else 2)
+        assert space.point(space.recipe(kept)) == kept
+
+
+@named
+@pytest.mark.slow
 @pytest.mark.parametrize("make", PEERS.values(), ids=PEERS)
-def test_a_space_with_conditions_is_refused(make):
-    with pytest.raises(InputError, match=r"^(Syne Tune MOASHA|NePS moasha): its spaces have no conditions"):
-        make(SimpleNamespace(space=replace(load_space("puppets"), rungs=TASK.space.rungs)), 0)
+def test_a_space_with_conditions_is_searched(make):
+    space = replace(load_space("puppets"), rungs=TASK.space.rungs)
+    search, known = make(SimpleNamespace(space=space), 0), set()
+    for name in map(str, range(12)):
+        assert not hasattr(search, "promoted") or search.promoted() is None
+        values = search.suggest(name)
+        assert space.point(space.recipe(values)) == values
+        known.add(values["text_encoder"])
+        search.report(name, space.rungs[0], [0.5, 0.5])
+        if len(known) == 2:
+            return
+    raise AssertionError("one side of the condition was never proposed")
 
 
 @pytest.mark.parametrize("package", PEERS)
