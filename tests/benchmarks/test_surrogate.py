@@ -5,6 +5,7 @@ import pytest
 
 from benchmarks.surrogate import Curves, Surrogate, held_out
 from benchmarks.table import RUNGS, packed, points
+from benchmarks.tasks import PuppetsTable
 from spaces import load_space
 
 SPACE = load_space("puppets")
@@ -65,3 +66,15 @@ def test_the_error_on_held_out_recipes_is_between_noise_and_spread(curves):
     for error in held_out(SPACE, curves, folds=4):
         assert error.noise == pytest.approx(NOISE, rel=0.25)
         assert 0.8 * NOISE < error.rmse < 0.12 and error.explained > 0.6
+
+
+def test_the_task_is_the_space_as_it_is_shipped(tmp_path):
+    """The table's first rung is not the space's: nobody scores there, and its steps are paid for at the second."""
+    table(24, 2).to_parquet(tmp_path / "table.parquet")
+    task = PuppetsTable(tmp_path / "table.parquet")
+    assert task.space == SPACE and RUNGS[1:] == SPACE.rungs
+    new = points(SPACE, 32)[24:]
+    true = 1 - np.array([[truth(point, steps) for steps in SPACE.rungs] for point in new])
+    assert np.abs(task.curves(new) - true).mean() < 0.1 and task.noise(np.random.default_rng(0)).shape == (4, 2)
+    paid = np.array([RUNGS[0] + RUNGS[1], *RUNGS[2:]]) * 0.1 + task.scoring
+    np.testing.assert_allclose(task.seconds(new), np.tile(paid, (8, 1)), rtol=0.1)
