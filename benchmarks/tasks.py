@@ -6,6 +6,7 @@ worth and not by the luck of a run.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -187,7 +188,13 @@ class PuppetsTable:
         curves = Curves.of(measured, [objective.name for objective in space.objectives])
         self.scoring = float(measured["seconds.score"].median())
         self.space, self._rungs = space, [curves.steps.tolist().index(rung) for rung in space.rungs]
-        self._surrogate = Surrogate(space, curves)
+        self._surrogate, self._lucky = Surrogate(space, curves), 1.0
+
+    def exact(self) -> "PuppetsTable":
+        """The same, but that a run scores what its recipe is worth, without luck."""
+        made = copy(self)
+        made.name, made._lucky = f"{self.name}-exact", 0.0
+        return made
 
     def curves(self, points: Sequence[Mapping[str, Any]]) -> Floats:
         scores = self._surrogate.mean(points)[:, self._rungs]
@@ -200,7 +207,7 @@ class PuppetsTable:
 
     def noise(self, generator: np.random.Generator) -> Floats:
         ideal, nadir = (np.array([getattr(o, end) for o in self.space.objectives]) for end in ("ideal", "nadir"))
-        return self._surrogate.noise(generator)[self._rungs] / (nadir - ideal)
+        return self._lucky * self._surrogate.noise(generator)[self._rungs] / (nadir - ideal)
 
     @cached_property
     def best(self) -> float:

@@ -76,5 +76,6 @@ def test_the_task_is_the_space_as_it_is_shipped(tmp_path):
     new = points(SPACE, 32)[24:]
     true = 1 - np.array([[truth(point, steps) for steps in SPACE.rungs] for point in new])
     assert np.abs(task.curves(new) - true).mean() < 0.1 and task.noise(np.random.default_rng(0)).shape == (4, 2)
+    assert not task.exact().noise(np.random.default_rng(0)).any() and task.noise(np.random.default_rng(0)).all()
     paid = np.array([RUNGS[0] + RUNGS[1], *RUNGS[2:]]) * 0.1 + task.scoring
     np.testing.assert_allclose(task.seconds(new), np.tile(paid, (8, 1)), rtol=0.1)
