@@ -31,6 +31,8 @@ IN_FRONT, IN_FRONT_OF_MANY = 60, 24
 """So much of a front is improved upon, for two and three objectives, and for more."""
 CHANGED, WEIGHTED = 0.25, 0.5
 """Of the proposals so many are a recipe of the front that was changed, and of the rest so many go by random weights."""
+LUCK = 0.05, 0.15
+"""With so large a share of luck no proposals, and all, are the best in a draw of the posterior."""
 HOPE, AUGMENTED = 0.3, 0.05
 """So many deviations better than expected; and the part of the sum of all objectives in the norm."""
 FEW = 8
@@ -189,6 +191,24 @@ class Foresight:
         nadir = REFERENCE_LOSS * (weights.max() + AUGMENTED * len(weights))
         return (np.maximum(nadir - norm, 0.0) * odds).max(axis=1)
 
+    @property
+    def luck(self) -> float:
+        """What of the variance between recipes is the luck of runs, the mean over the objectives."""
+        return float(np.mean([model.luck for model in self._of[: self._objectives]]))
+
+    def drawn(self, points: Floats, weights: Floats, generator: np.random.Generator) -> Floats:
+        """The norm of `weighted` for k points, each at its best rung, in one world that may be: the more the better.
+
+        The world is drawn from the posterior (Thompson 1933). Where it does not meet a requirement a point is last.
+        """
+        mean, m = self._expected(points)[0], self._objectives
+        norm = (weights * mean).max(axis=2) + AUGMENTED * mean.sum(axis=2)
+        features, at = self.encoding.features(points), self._places[norm.argmin(axis=1)]
+        outputs = np.stack([model.drawn(features, at, generator) for model in self._of], axis=-1)
+        outputs = outputs * self._deviation + self._mean
+        norm = (weights * outputs[:, :m]).max(axis=1) + AUGMENTED * outputs[:, :m].sum(axis=1)
+        return np.where((outputs[:, m:] > 0).any(axis=1), -np.inf, -norm)
+
     def met(self, points: Floats) -> Floats:
         """The odds that requirements are met at the best rung for it, k values."""
         return self._expected(points)[2].max(axis=1)
@@ -208,17 +228,25 @@ def next_recipes(
     Wanted is what the best rung is expected to add to the front's hypervolume. A model that errs where it knows little,
     and is sure of it, wants the same again and again though: so for some proposals it is the least norm with
     random weights, which leads to all parts of the front, and some begin with a recipe of the front in
-    which one parameter is drawn anew, whatever the model thinks of that.
+    which one parameter is drawn anew, whatever the model thinks of that. Where the luck of runs is a large part of what
+    recipes differ by, the best of the front was lucky, and wanted is what is best in a world that may be.
     """
     encoding = foresight.encoding
     at = np.array([encoding.point(values) for values in running[-LIARS:]]).reshape(-1, encoding.parameters)
     front, parents = foresight.front(at)
     first = changed(foresight, parents, generator) if generator.random() < CHANGED else parents[:0]
-    if generator.random() < WEIGHTED:
-        want = partial(foresight.weighted, weights=generator.dirichlet(np.ones(front.shape[1])))
+    weights = partial(generator.dirichlet, np.ones(front.shape[1]))
+    lucky = np.interp(foresight.luck, LUCK, (0.0, 1.0))
+    if lucky and generator.random() < lucky:
+        points = candidates(parents, encoding.parameters, generator)
+        points = points[np.argsort(-foresight.drawn(points, weights(), generator), kind="stable")]
+    elif generator.random() < WEIGHTED:
+        want = partial(foresight.weighted, weights=weights())
+        points = most_wanted(want, parents, encoding.parameters, generator)
     else:
         want = partial(foresight.gains, boxes=free_boxes(front, REFERENCE_LOSS, ideal=0.0))
-    points = np.concatenate([first, most_wanted(want, parents, encoding.parameters, generator)])
+        points = most_wanted(want, parents, encoding.parameters, generator)
+    points = np.concatenate([first, points])
     place = lambda point: tuple(np.round(point, 6).tolist())  # noqa: E731
     known, tried = {place(point) for point in np.concatenate([foresight.points, at])}, []
     for point in points:
@@ -236,8 +264,7 @@ def most_wanted(
     want: Callable[[Floats], Floats], parents: Floats, parameters: int, generator: np.random.Generator
 ) -> Floats:
     """Points in the order of what they are wanted, found among even ones and near the parents, and moved closer."""
-    near = parents[generator.integers(len(parents), size=NEAR)]
-    points = np.concatenate([generator.random((EVEN, parameters)), moved(near, 0.2, generator)])
+    points = candidates(parents, parameters, generator)
     wanted = want(points)
     for by in CLOSER:
         best = np.argsort(-wanted, kind="stable")[:KEPT]
@@ -245,6 +272,12 @@ def most_wanted(
         wanted = np.concatenate([wanted[best], want(closer)])
         points = np.concatenate([points[best], closer])
     return points[np.argsort(-wanted, kind="stable")]
+
+
+def candidates(parents: Floats, parameters: int, generator: np.random.Generator) -> Floats:
+    """Even points, and some near the parents."""
+    near = parents[generator.integers(len(parents), size=NEAR)]
+    return np.concatenate([generator.random((EVEN, parameters)), moved(near, 0.2, generator)])
 
 
 def changed(foresight: Foresight, parents: Floats, generator: np.random.Generator) -> Floats:

@@ -12,6 +12,8 @@ from scipy.optimize import minimize
 Floats = NDArray[np.float64]
 ITERATIONS = 40
 _JITTER = 1e-8
+_JITTER_DRAWN = 1e-5
+"""Of candidates some are all but the same."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ class Posterior:
         self._good, self._shape = (np.exp(-each)[rows.groups] for each in (scales[:p], scales[p : 2 * p]))
         self._step = math.exp(-2 * scales[2 * p])
         self._s, self._q, self._a, b, c = np.exp(2 * scales[2 * p + 1 :])
+        self._luck = b + c
         self._rows, (self._places, at) = rows, np.unique(rows.at, return_inverse=True)
         self._of_place = np.eye(len(self._places))[at]
         good, shape = self._parts(rows.features)
@@ -130,6 +133,21 @@ class Posterior:
             quadratic += (of_pairs @ h.T) * h[:, place]
         variance = self._s + self._q + self._a - quadratic
         return mean, np.sqrt(np.maximum(variance, 1e-12))
+
+    @property
+    def luck(self) -> float:
+        """What of the variance between recipes at a rung is the luck of runs."""
+        return self._luck / (self._s + self._q + self._luck)
+
+    def drawn(self, features: Floats, at: Floats, generator: np.random.Generator) -> Floats:
+        """k recipes, each at a rung of its own, as one function has them that is drawn from the posterior."""
+        good, shape = self._parts(features)
+        rows = good + shape * (self._steps(at) @ self._of_place.T)
+        near, like = (decayed(_squared(features * each, features * each)) for each in (self._good, self._shape))
+        between = self._s * near + (self._q * like + self._a) * decayed((at[:, None] - at) ** 2 * self._step)
+        between -= rows @ self._inverse @ rows.T
+        between[np.diag_indices(len(between))] += _JITTER_DRAWN
+        return rows @ self._weights + cholesky(between, lower=True) @ generator.normal(size=len(at))
 
     def _parts(self, features: Floats) -> tuple[Floats, Floats]:
         """Of the covariance with the rows: what is the same at all rungs, and what is worth less the further apart."""

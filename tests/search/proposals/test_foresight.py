@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import approx_fprime
 
 from search.proposals.encoding import Encoding
-from search.proposals.foresight import FIRST, MOST, Foresight, Known, changed, most_wanted, next_recipes
+from search.proposals.foresight import FIRST, LUCK, MOST, Foresight, Known, changed, most_wanted, next_recipes
 from search.proposals.gaussian import Curves, Posterior, Rows, _covariance, _Known, _loss, _prior
 from search.sampler import STARTUP_TRIALS, Sampler
 from spaces import Space, parse_space
@@ -63,6 +63,19 @@ def test_what_is_expected_is_the_conditional_of_the_covariance_that_is_learnt():
     np.testing.assert_allclose(posterior.seen, mean[20:][np.arange(50), own], atol=1e-9)
 
 
+def test_what_is_drawn_is_spread_as_the_posterior_is():
+    generator = np.random.default_rng(5)
+    seen, losses, scales = rows(generator, 20), generator.normal(size=20), _prior(2)[0]
+    posterior, wanted = Posterior(scales, seen, losses), generator.random((5, 3))
+    wanted[4], at = wanted[3] + 1e-5, np.array([0.0, 0.5, 1.0, 0.5, 0.5])
+    drawn = np.array([posterior.drawn(wanted, at, generator) for _ in range(8000)])
+    mean, deviation = posterior.at(wanted, np.array([0.0, 0.5, 1.0]))
+    own = [0, 1, 2, 1, 1]
+    np.testing.assert_allclose(drawn.mean(axis=0), mean[np.arange(5), own], atol=0.05)
+    np.testing.assert_allclose(drawn.std(axis=0), deviation[np.arange(5), own], rtol=0.05, atol=0.01)
+    assert np.abs(drawn[:, 3] - drawn[:, 4]).max() < 0.05 < drawn[:, 3].std()  # one function, and no noise of its own
+
+
 def test_a_recipe_and_its_point_in_the_cube_say_the_same():
     encoding, generator = Encoding(SPACE), np.random.default_rng(2)
     for _ in range(50):
@@ -115,13 +128,14 @@ def test_of_very_many_checkpoints_a_bounded_number_is_kept_and_the_best_among_th
     assert min(seen.outputs[0] for seen in known._seen) == pytest.approx(1 - best)
 
 
-def of_a_line(space: Space, trials: int = 40) -> Foresight:
+def of_a_line(space: Space, trials: int = 40, noise: float = 0.0) -> Foresight:
     """After trials whose losses are the share of the largest dropout and what is left of it, more with the rank."""
     known, generator = Known(space, 0), np.random.default_rng(0)
     for i in range(trials):
         values = space.sample(generator)
         share, worse = values["dropout"] / 0.4, 0.2 * values["rank"] / 64
-        known.observe([observed(f"t{i:04d}", 20, 1 - share - worse, share - worse)], values)
+        luck = noise * generator.normal(size=2)
+        known.observe([observed(f"t{i:04d}", 20, 1 - share - worse + luck[0], share - worse + luck[1])], values)
     return known.foresight()()
 
 
@@ -133,6 +147,18 @@ def test_weights_lead_to_their_part_of_the_front():
         values = foresight.encoding.values(best)
         assert low <= values["dropout"] <= high
         assert values["rank"] < 12
+
+
+def test_where_runs_are_lucky_proposals_are_spread():
+    """Without luck they crowd about the front; with it the best that was seen is not believed to be the best."""
+    spread, lucky = [], []
+    for noise in (0.0, 0.5):
+        foresight = of_a_line(SPACE, noise=noise)
+        drawn = [next(next_recipes(foresight, [], np.random.default_rng(i))) for i in range(40)]
+        spread.append(np.std([np.log(values["rank"]) for values in drawn]))
+        lucky.append(foresight.luck)
+    assert lucky[0] < LUCK[0] < lucky[1]
+    assert spread[1] > 1.3 * spread[0]
 
 
 def test_what_is_changed_is_a_parent_but_for_one_parameter():
